@@ -1,0 +1,1 @@
+"""Judge, converge and deliver."""

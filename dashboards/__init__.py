@@ -1,0 +1,1 @@
+"""Render: boards, posture page, reports."""

@@ -1,0 +1,1 @@
+"""The posture page, server-rendered."""

@@ -1,0 +1,1 @@
+"""Assessment reports that can be recomputed."""

@@ -1,0 +1,1 @@
+"""Compose and ship: the only place that knows all parts."""

@@ -1,0 +1,1 @@
+"""Namespaces, a userspace wire and its ledger of truth."""

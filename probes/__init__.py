@@ -1,0 +1,1 @@
+"""Measure and summarise, on a host at the edge."""

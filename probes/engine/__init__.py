@@ -1,0 +1,1 @@
+"""The hot core: sockets, rings and kernel stamps."""
