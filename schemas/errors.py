@@ -4,15 +4,26 @@ IsochroneError
 ├── ConfigError        a file or setting that a person can mend
 │   └── MeshError      the mesh file breaks one of its rules
 ├── WireError          bytes that are not what they claim; `reason` is one of `QuarantineReason`
-├── StoreTransient     the store may answer later: keep, retry
-├── StorePermanent     the store will never take this block: bisect
-└── Unavailable        a part that must run does not: says which, since when, what to do
+├── StoreTransientError     the store may answer later: keep, retry
+├── StorePermanentError     the store will never take this block: bisect
+└── UnavailableError        a part that must run does not: says which, since when, what to do
 """
 
 from typing import Literal
 
 QuarantineReason = Literal[
-    "envelope", "signature", "unknown_key", "key_mismatch", "schema", "bounds", "clock", "too_late", "not_member", "foreign_endpoint", "internal_error", "refused_by_store"
+    "envelope",
+    "signature",
+    "unknown_key",
+    "key_mismatch",
+    "schema",
+    "bounds",
+    "clock",
+    "too_late",
+    "not_member",
+    "foreign_endpoint",
+    "internal_error",
+    "refused_by_store",
 ]
 
 
@@ -36,13 +47,13 @@ class WireError(IsochroneError):
         self.reason: QuarantineReason = reason
 
 
-class StoreTransient(IsochroneError):
+class StoreTransientError(IsochroneError):
     """The store is away, busy or full; the same block is retried until it answers."""
 
 
-class StorePermanent(IsochroneError):
+class StorePermanentError(IsochroneError):
     """The store refuses this block for what it holds; a retry cannot help."""
 
 
-class Unavailable(IsochroneError):
+class UnavailableError(IsochroneError):
     """A part did not become ready by its deadline; the text says which and what was waited for."""
