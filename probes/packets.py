@@ -1,7 +1,8 @@
 """What the engine knows of each test packet, and how it hands a stretch of them to `summarise`.
 
-The engine keeps, for every stream, a ring of its newest packets. `summarise` sees a copy of a stretch of that ring, in index order without holes: the
-packets of the slot, those before it (for the pair and the loss run that began there) and those after it (whose replies tell the direction of a loss).
+The engine keeps, for every stream, a ring of its newest packets. `summarise` sees a copy of a stretch of that ring, in
+index order without holes: the packets of the slot, those before it (for the pair and the loss run that began there)
+and those after it (whose replies tell the direction of a loss).
 """
 
 import enum
