@@ -42,7 +42,7 @@ class Histograms(Record, frozen=True, kw_only=True):
 
 
 class DelayColumns(Record, frozen=True, kw_only=True):
-    """A delay and its variation; where n is 0, min, max and sum are 0 and mean nothing. Signed: one-way has two clocks."""
+    """A delay and its variation; min, max and sum are 0 where n is 0. Signed: one-way has the error of two clocks."""
 
     n: list[int]
     min_us: list[int]

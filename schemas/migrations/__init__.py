@@ -1,0 +1,1 @@
+"""The migrations, as text: NNNN_name.sql, applied in order, forward only."""

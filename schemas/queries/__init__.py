@@ -1,0 +1,1 @@
+"""The named queries, as text: one file a query, parameters as %(name)s."""
