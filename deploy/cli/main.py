@@ -1,14 +1,15 @@
-"""The one console script: it finds the command, imports that command's file alone, and prints our errors as one line."""
+"""The one console script: it imports the file of the command asked for alone, and prints our errors as one line."""
 
 import importlib
 import sys
+from collections.abc import Sequence
 from typing import Final
 
-import click
 import typer
-from typer.main import get_command
 
-from schemas.errors import IsochroneError
+from schemas.errors import IsochroneError, UnavailableError
+
+OUR_PACKAGES: Final = frozenset({"schemas", "probes", "streams", "alerts", "dashboards", "deploy"})
 
 # name -> (module, one line of help): shown without importing a single part, so that a probe host needs no worker.
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
@@ -31,58 +32,48 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
 }
 
 
-class LazyGroup(click.Group):
-    """A group whose commands are imported when they are called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
-        """Return the names in the order of the table."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return the command, importing its file; None lets click suggest the nearest name."""
-        if cmd_name not in COMMANDS:
-            return None
-        module, text = COMMANDS[cmd_name]
-        if ctx.resilient_parsing or "--help" in sys.argv[1:2]:
-            return click.Command(cmd_name, help=text)
-        return _load(cmd_name, module, text)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands from the table, without importing them."""
-        del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+def build(arguments: Sequence[str]) -> typer.Typer:
+    """Return the command line in which the command asked for is real and the others only listed."""
+    root = typer.Typer(
+        name="isochrone",
+        help="Measure the network between computing hubs, keep its live picture, alert once per cause, report.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    root.callback()(_root)
+    asked = arguments[0] if arguments else ""
+    for name, (module, text) in COMMANDS.items():
+        if name == asked:
+            root.add_typer(_load(name, module), name=name, help=text)
+        else:
+            root.command(name, help=text)(_root)
+    return root
 
 
-def _load(name: str, module: str, text: str) -> click.Command:
+def _root() -> None:
+    """Hold the place of a command that was not asked for."""
+
+
+def _load(name: str, module: str) -> typer.Typer:
     try:
         app: typer.Typer = importlib.import_module(module).app
     except ModuleNotFoundError as err:
-        missing = err.name or ""
-        if missing.split(".")[0] in {"deploy", "schemas", "probes", "streams", "alerts", "dashboards"}:
+        missing = (err.name or "").split(".")[0]
+        if missing in OUR_PACKAGES:
             raise
-        raise click.ClickException(
-            f"`isochrone {name}` needs the package {missing!r}, which this install leaves out; "
-            f"install isochrone with the extra that holds it (probe, worker, alerts, page, report, embedded or all)"
+        raise UnavailableError(
+            f"`{name}` needs the package {missing!r}, which this install leaves out; install isochrone with the extra "
+            "that holds it (probe, worker, alerts, page, report, grafana, embedded or all)"
         ) from err
-    command = get_command(app)
-    command.name = name
-    command.help = command.help or text
-    return command
-
-
-cli = LazyGroup(
-    name="isochrone",
-    help="Measure the network between computing hubs, keep its live picture, alert once per cause, report.",
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+    return app
 
 
 def run() -> None:
     """Run the command line; our own errors become one line and exit code 2."""
     try:
-        cli(prog_name="isochrone")
+        build(sys.argv[1:])(prog_name="isochrone")
     except IsochroneError as err:
-        click.secho(f"isochrone: {err}", fg="red", err=True)
+        sys.stderr.write(f"isochrone: {err}\n")
         sys.exit(2)
