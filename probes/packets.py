@@ -6,6 +6,7 @@ and those after it (whose replies tell the direction of a loss).
 """
 
 import enum
+import uuid
 from typing import Any, Final
 
 import numpy as np
@@ -46,3 +47,12 @@ PACKET: Final = np.dtype(
 Packets = NDArray[Any]  # of dtype PACKET
 
 LOST_FATES: Final = (Fate.LOST, Fate.LATE, Fate.UNREACHABLE)
+
+
+def stream_token(spool_id: uuid.UUID, stream_id: int) -> int:
+    """Return the 8-byte token that every test packet of this stream carries in this run of the agent.
+
+    The low 62 random bits of the spool's UUIDv7 make it hard to guess; the stream makes it unique among the packets of
+    the agent, so that (token, index) names one packet, in the replies and in the lab's ledger alike.
+    """
+    return (spool_id.int & 0xFFFF_FFFF_FFFF_FFFF) ^ stream_id
