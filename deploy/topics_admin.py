@@ -1,0 +1,165 @@
+"""The one admin door to Kafka: does a broker answer, and are the topics what `schemas.topics` says."""
+
+import socket
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from kafka import KafkaAdminClient
+from kafka.admin import ConfigFilterType, ConfigResource, ConfigResourceType
+from kafka.errors import KafkaError, TopicAlreadyExistsError
+
+from schemas.errors import ConfigError, UnavailableError
+from schemas.topics import TopicSpec
+
+Profile = Literal["embedded", "production"]
+
+REPLICATION: Final[Mapping[Profile, int]] = {"embedded": 1, "production": 3}
+ADMIN_DEADLINE_S: Final = 20.0
+PARTITIONS: Final = "partitions"
+REPLICAS: Final = "replication.factor"
+
+Settings = dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One setting of one topic that is not what the pipeline relies on; found is None when the broker names none."""
+
+    topic: str
+    setting: str
+    found: str | None
+    wanted: str
+
+
+def broker_answers(bootstrap: str, deadline_s: float) -> bool:
+    """Return whether the cluster at `bootstrap` answers an admin request with a broker that serves."""
+    if not _somebody_listens(bootstrap, deadline_s):
+        return False  # cheap and silent, where a client would retry and complain
+    try:
+        with _admin(bootstrap, deadline_s) as admin:
+            brokers = admin.describe_cluster()["brokers"]
+    except (KafkaError, OSError):
+        return False
+    return any(not broker.get("is_fenced", False) for broker in brokers)
+
+
+def ensure_topics(
+    bootstrap: str, specs: Sequence[TopicSpec], profile: Profile, *, deadline_s: float = ADMIN_DEADLINE_S
+) -> tuple[str, ...]:
+    """Create the topics that are missing and check those that exist; return the names of those created.
+
+    Raises:
+        ConfigError: a topic has other settings than wanted; the text names each with found, wanted and the remedy.
+        UnavailableError: the broker did not answer within `deadline_s`.
+    """
+    wanted = {spec.name: wanted_settings(spec, profile) for spec in specs}
+    try:
+        with _admin(bootstrap, deadline_s) as admin:
+            created = _create_missing(admin, wanted)
+            found = _found_settings(admin, list(wanted))
+    except (KafkaError, OSError) as err:
+        raise UnavailableError(f"kafka at {bootstrap}: topics not checked within {deadline_s:g} s: {err!r}") from err
+    different = [line for name in wanted for line in differences(name, wanted[name], found[name])]
+    if different:
+        raise ConfigError(refusal(bootstrap, different))
+    return created
+
+
+def wanted_settings(spec: TopicSpec, profile: Profile) -> Settings:
+    """Return all that a topic must have, partitions and replication beside the topic settings."""
+    partitions = {"embedded": spec.partitions_embedded, "production": spec.partitions_production}[profile]
+    # An acknowledged batch must be on two disks where there is more than one.
+    durable = {"min.insync.replicas": "2"} if profile == "production" else {}
+    return {PARTITIONS: str(partitions), REPLICAS: str(REPLICATION[profile]), **spec.settings(), **durable}
+
+
+def differences(topic: str, wanted: Settings, found: Settings) -> list[Difference]:
+    """Return what is not as wanted; settings that nobody relies on are left alone."""
+    return [
+        Difference(topic=topic, setting=setting, found=found.get(setting), wanted=value)
+        for setting, value in wanted.items()
+        if found.get(setting) != value
+    ]
+
+
+def refusal(bootstrap: str, different: Iterable[Difference]) -> str:
+    """Return the text that refuses the start: one line for each difference, with its remedy."""
+    lines = [
+        f"  {item.topic}: {item.setting} is {item.found}, wanted {item.wanted}; {_remedy(bootstrap, item)}"
+        for item in different
+    ]
+    return f"kafka at {bootstrap}: topics with other settings than the pipeline relies on\n" + "\n".join(lines)
+
+
+def _remedy(bootstrap: str, item: Difference) -> str:
+    if item.setting == PARTITIONS:
+        return "partitions are fixed for ever (a key has one owner): drain and delete the topic, or use another cluster"
+    if item.setting == REPLICAS:
+        return "reassign its replicas with kafka-reassign-partitions.sh, or drain and delete the topic"
+    change = f"--entity-type topics --entity-name {item.topic} --alter --add-config {item.setting}={item.wanted}"
+    return f"kafka-configs.sh --bootstrap-server {bootstrap} {change}"
+
+
+def _somebody_listens(bootstrap: str, deadline_s: float) -> bool:
+    for address in bootstrap.split(","):
+        host, _, port = address.strip().rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=deadline_s).close()
+        except OSError:
+            continue
+        return True
+    return False
+
+
+@contextmanager
+def _admin(bootstrap: str, deadline_s: float) -> Iterator[KafkaAdminClient]:
+    """Yield a client; also when it fails to connect, its thread and sockets end here (its constructor leaves them)."""
+    deadline_ms = round(deadline_s * 1000)
+    with ExitStack() as stack:
+
+        def closed_by_us(**settings: object) -> object:
+            client = KafkaAdminClient.DEFAULT_CONFIG["kafka_client"](**settings)
+            stack.callback(client.close)
+            return client
+
+        yield KafkaAdminClient(
+            kafka_client=closed_by_us,
+            bootstrap_servers=bootstrap,
+            client_id="isochrone-admin",
+            bootstrap_timeout_ms=deadline_ms,
+            request_timeout_ms=deadline_ms,
+            reconnect_backoff_max_ms=500,
+        )
+
+
+def _create_missing(admin: KafkaAdminClient, wanted: Mapping[str, Settings]) -> tuple[str, ...]:
+    missing = sorted(set(wanted) - set(admin.list_topics()))
+    for name in missing:
+        settings = dict(wanted[name])
+        shape = {
+            "num_partitions": int(settings.pop(PARTITIONS)),
+            "replication_factor": int(settings.pop(REPLICAS)),
+            "configs": settings,
+        }
+        try:
+            admin.create_topics({name: shape})
+        except TopicAlreadyExistsError:
+            continue  # another start was faster; it is checked like any that exists
+    if missing:
+        admin.wait_for_topics(missing)
+    return tuple(missing)
+
+
+def _found_settings(admin: KafkaAdminClient, names: list[str]) -> dict[str, Settings]:
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    configs = admin.describe_configs(resources, config_filter=ConfigFilterType.ALL)["topic"]
+    return {
+        topic["name"]: {
+            PARTITIONS: str(len(topic["partitions"])),
+            REPLICAS: str(min(len(partition["replica_nodes"]) for partition in topic["partitions"])),
+            **{setting: str(entry["value"]) for setting, entry in configs[topic["name"]].items()},
+        }
+        for topic in admin.describe_topics(names)
+    }
