@@ -46,6 +46,8 @@ PACKET: Final = np.dtype(
 )
 Packets = NDArray[Any]  # of dtype PACKET
 
+NO_DELAY_NS: Final = -(1 << 63)  # in a delay of an ANSWERED packet: the clock stepped while it was in flight, no delay
+
 LOST_FATES: Final = (Fate.LOST, Fate.LATE, Fate.UNREACHABLE)
 
 
