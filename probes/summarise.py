@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probes.directions import lost_directions
-from probes.packets import LOST_FATES, Fate, Packets
+from probes.packets import LOST_FATES, NO_DELAY_NS, Fate, Packets
 from schemas.histogram import Sparse, build
 
 
@@ -28,6 +28,7 @@ class DelaySummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 NO_DELAY: Final = DelaySummary()
+_IS_LOST: Final = np.isin(np.arange(len(Fate)), LOST_FATES)  # by fate
 
 
 class StreamSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,7 +128,7 @@ def _loss_runs(fate: NDArray[np.uint8], first: int, end: int, run_before: int | 
     A packet that was never sent is no part of the series. A run is counted from its true beginning up to the end of
     the slot, so its longest figure stands in the last slot that it touches.
     """
-    lost = np.isin(fate[first:end][fate[first:end] != Fate.SEND_FAILED], LOST_FATES)
+    lost = _IS_LOST[fate[first:end][fate[first:end] != Fate.SEND_FAILED]]
     before = _run_ending_at(fate[:first]) if run_before is None else run_before
     if not lost.any():
         return 0, 0, before if lost.size == 0 else 0
@@ -141,17 +142,18 @@ def _loss_runs(fate: NDArray[np.uint8], first: int, end: int, run_before: int | 
 
 def _run_ending_at(fate: NDArray[np.uint8]) -> int:
     """Return how many losses stand together at the end of the series; a pending packet ends the count."""
-    lost = np.isin(fate[fate != Fate.SEND_FAILED], LOST_FATES)[::-1]
+    lost = _IS_LOST[fate[fate != Fate.SEND_FAILED]][::-1]
     return int(lost.argmin()) if not lost.all() else lost.size
 
 
 def _delay(packets: Packets, column: str, first: int, end: int) -> DelaySummary:
-    answered = packets["fate"] == Fate.ANSWERED
-    ns = packets[column]
-    us = _round_us(ns[first:end][answered[first:end]])
+    before = max(first - 1, 0)  # the first packet of the slot pairs with the last one before it
+    ns = packets[column][before:end]
+    known = (packets["fate"][before:end] == Fate.ANSWERED) & (ns != NO_DELAY_NS)
+    us = _round_us(ns[first - before :][known[first - before :]])
     if us.size == 0:
         return NO_DELAY
-    ipdv = _ipdv_us(ns[max(first - 1, 0) : end], answered[max(first - 1, 0) : end])
+    ipdv = _ipdv_us(ns, known)
     return DelaySummary(
         n=us.size,
         min_us=int(us.min()),
@@ -164,10 +166,10 @@ def _delay(packets: Packets, column: str, first: int, end: int) -> DelaySummary:
     )
 
 
-def _ipdv_us(ns: NDArray[np.int64], answered: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return |IPDV| of the neighbours in the series that were both answered, in microseconds."""
-    both = answered[1:] & answered[:-1]
-    return _round_us(np.abs(np.diff(ns))[both])
+def _ipdv_us(ns: NDArray[np.int64], known: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return |IPDV| of the neighbours in the series whose delays are both known, in microseconds."""
+    pairs = np.flatnonzero(known[1:] & known[:-1])
+    return _round_us(np.abs(ns[pairs + 1] - ns[pairs]))
 
 
 def _round_us(ns: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -5,7 +5,7 @@ import pytest
 from support.packet_series import packets_of
 
 from probes.batch import BatchHeader, make_batch
-from probes.packets import Fate, Packets
+from probes.packets import NO_DELAY_NS, Fate, Packets
 from probes.summarise import StreamSummary, summarise_stream
 from schemas.codec import decode, encode, unpack_histograms
 from schemas.records import ClockState, ProbeCondition, SummaryBatch
@@ -131,6 +131,13 @@ def test_a_pair_belongs_to_the_slot_of_its_later_packet() -> None:
     packets["forward_ns"] = [0, 4_600, 0, 100_000, 90_000]
     forward = summary(packets, first=1).forward
     assert (forward.ipdv_pairs, forward.ipdv_abs_sum_us) == (2, 15)
+
+
+def test_an_answer_whose_delay_is_unknown_is_received_and_has_no_delay() -> None:
+    packets = packets_of([A, A, A, A])
+    packets["forward_ns"][1] = NO_DELAY_NS
+    known = summary(packets)
+    assert (known.received, known.forward.n, known.forward.ipdv_pairs, known.backward.n) == (4, 3, 1, 4)
 
 
 def test_a_batch_holds_one_entry_a_stream_and_survives_the_wire() -> None:
