@@ -1,0 +1,1 @@
+"""The embedded ClickHouse server: the chdb engine behind the native TCP protocol."""
