@@ -1,0 +1,1 @@
+"""The scripted demonstration: a living system, its truth and its bars."""
