@@ -1,6 +1,7 @@
 """TOML text -> a frozen struct, or one error that names the file, the line, the table and the remedy."""
 
 import difflib
+import math
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +38,7 @@ def load(text: str, struct_type: type[T], *, source: str) -> T:
 
     Raises:
         ConfigError: not TOML, a key twice, an unknown key (all of them are listed, each with the nearest known
-            name), a missing key or a value of the wrong type.
+            name), a missing key, a value of the wrong type, a number that is not finite.
     """
     tree = _parse(text, source)
     unknown = list(_unknown_keys(tree, inspect.type_info(struct_type), ()))
@@ -73,9 +74,25 @@ def table_name(path: Path) -> str:
     return name.lstrip(".") or "the top level"
 
 
+class _NotFiniteError(Exception):
+    """A value that TOML allows and no setting can mean."""
+
+
+def _finite(written: str) -> float:
+    number = float(written)
+    if not math.isfinite(number):
+        raise _NotFiniteError(written)
+    return number
+
+
 def _parse(text: str, source: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
+        return tomllib.loads(text, parse_float=_finite)
+    except _NotFiniteError as err:
+        line = lines_of(text, r"(^|[=\[,\s])[+-]?(nan|inf)\b")
+        raise ConfigError(
+            f"{place(source, line[0] if line else None)}: {err} is no number; write a finite one"
+        ) from err
     except tomllib.TOMLDecodeError as err:
         found = re.search(r"\(at line (\d+)", str(err))
         where = place(source, int(found[1]) if found else None)

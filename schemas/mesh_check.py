@@ -162,10 +162,10 @@ def _times(rule: StreamRule, file: MeshFile) -> Iterator[Fault]:
     defaults = file.mesh.defaults
     interval_ms = rule.interval_ms if rule.interval_ms is not None else defaults.interval_ms
     timeout_ms = rule.timeout_ms if rule.timeout_ms is not None else defaults.timeout_ms
-    if interval_ms < 1 or defaults.slot_ms % interval_ms != 0:
+    if defaults.slot_ms % interval_ms != 0:
         remedy = "every slot holds as many packets: write a divisor of the slot, such as 100"
         yield Fault("stream_group", rule.id, f"interval_ms {interval_ms} does not divide slot_ms", remedy)
-    if not 1 <= timeout_ms <= _MINUTE_MS:
+    if timeout_ms > _MINUTE_MS:
         yield Fault("stream_group", rule.id, f"timeout_ms {timeout_ms} is out of range", "write 1..60000, such as 2000")
 
 

@@ -12,7 +12,7 @@ from schemas.mesh_streams import Draft, Stream
 
 
 def check_endpoints(file: MeshFile, endpoints: Sequence[Endpoint]) -> Iterator[Fault]:
-    """Yield endpoints without a usable address, addresses used twice, probes that serve what is not there."""
+    """Yield endpoints without a usable address, addresses used twice, probes and pairs of what is not there."""
     owner: dict[tuple[str, int], str] = {}
     for endpoint in endpoints:
         if endpoint.family == NO_FAMILY:
@@ -20,7 +20,11 @@ def check_endpoints(file: MeshFile, endpoints: Sequence[Endpoint]) -> Iterator[F
         elif owner.setdefault((endpoint.address, endpoint.port), endpoint.id) != endpoint.id:
             what = f"address {endpoint.address} port {endpoint.port} is `{owner[endpoint.address, endpoint.port]}` too"
             yield Fault("endpoint", endpoint.id, what, "give each endpoint an address of its own")
-    yield from _service(file, [endpoint.id for endpoint in endpoints])
+    known = [endpoint.id for endpoint in endpoints]
+    yield from _service(file, known)
+    for rule in file.stream_group:
+        for name in sorted({name for pair in rule.pairs for name in pair} - set(known)):
+            yield Fault("stream_group", rule.id, f"endpoint `{name}` is unknown", nearest(name, known))
 
 
 def _unusable(file: MeshFile, endpoint: Endpoint) -> Fault:

@@ -16,6 +16,8 @@ Confidence = Literal["high", "medium", "low"]
 Status = Literal["approved", "open", "applying", "retired"]
 SegmentKind = Literal["access", "metro", "trunk", "interconnect"]
 Shape = Literal["inside", "crossing", "crossing_at_node", "pairs"]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 Instant = Annotated[datetime.datetime, msgspec.Meta(tz=True)]
 
 HUB: Final = "hub"  # a label and a roll-up of clusters: never measured itself
@@ -28,11 +30,13 @@ DSCP.update({f"af{c}{d}": 8 * c + 2 * d for c in range(1, 5) for d in range(1, 4
 class Defaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a stream or an endpoint is where its own line says nothing."""
 
-    interval_ms: int = 100  # ten packets a second: a 2 s outage of a 10 s slot reads 20 %, to one packet
-    timeout_ms: int = 2000
-    slot_ms: int = 10_000
-    payload_bytes: int = 44  # the STAMP base packet (RFC 8762); ICMP carries as much
-    stamp_port: int = 862
+    interval_ms: Positive = 100  # ten packets a second: a 2 s outage of a 10 s slot reads 20 %, to one packet
+    timeout_ms: Positive = 2000
+    slot_ms: Positive = 10_000
+    payload_bytes: Annotated[int, msgspec.Meta(ge=44, le=1400)] = (
+        44  # the STAMP base packet (RFC 8762); ICMP carries as much
+    )
+    stamp_port: Port = 862
     plane: str = "ip_public"
     traffic_class: str = field(default="be", name="class")
     probe: Literal["node", "listed"] = "listed"  # "node": endpoints that no probe lists are served by mesh/<node id>
@@ -41,8 +45,8 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Ceilings of one probe, so that no mesh file turns a probe into a flood."""
 
-    packets_per_s: int = 2500
-    kbit_per_s: int = 4000  # of IP, in the sending direction
+    packets_per_s: Positive = 2500
+    kbit_per_s: Positive = 4000  # of IP, in the sending direction
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,7 +62,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """One autonomous system of a carrier."""
 
     id: str
-    asn: int = field(name="as")
+    asn: Annotated[int, msgspec.Meta(ge=1, lt=2**32)] = field(name="as")
     address: str = ""  # of its endpoints, with {n} or {hi} and {lo} from the node's ordinal: "10.1.{n}.1"
     plane: str = ""  # empty: the mesh's default
 
@@ -107,7 +111,7 @@ class EndpointLine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     room: str = ""
     network: str = ""  # empty: the carrier's first
     address: str = ""  # empty: the network's template
-    port: int | None = None  # None: the mesh's stamp_port
+    port: Port | None = None  # None: the mesh's stamp_port
     plane: str = ""  # empty: the network's, then the mesh's
 
 
@@ -126,8 +130,8 @@ class StreamRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     both_ways: bool = True
     method: Method = "stamp"
     traffic_class: str | None = field(default=None, name="class")
-    interval_ms: int | None = None
-    timeout_ms: int | None = None
+    interval_ms: Positive | None = None
+    timeout_ms: Positive | None = None
 
 
 class SegmentLine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

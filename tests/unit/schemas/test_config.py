@@ -94,3 +94,9 @@ def test_text_that_is_not_toml_or_says_a_thing_twice_is_refused(text: str) -> No
 def test_a_broken_line_is_named() -> None:
     assert refusal('name = "a"\nx = [[').startswith("x.toml")
     assert refusal('a = 1\nname = "a" b').startswith("x.toml:2: not valid TOML")
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+def test_a_number_that_is_none_is_refused(number: str) -> None:
+    said = refusal(f'name = "a"\n[step]\ntype = "raise"\nabove = {number}')
+    assert said == f"x.toml:4: {number} is no number; write a finite one"

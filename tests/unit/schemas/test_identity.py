@@ -1,5 +1,7 @@
 """Stream and spool ids."""
 
+import functools
+
 import pytest
 
 from schemas.clock import ManualClock
@@ -40,5 +42,9 @@ def test_spool_ids_sort_by_the_time_they_were_made() -> None:
 
 def test_spool_ids_of_one_millisecond_differ_by_their_randomness() -> None:
     clock = ManualClock(wall_ns=1)
-    ids = {new_spool_id(clock, lambda size, bit=bit: (1 << bit).to_bytes(size, "big")) for bit in range(74)}
+    ids = {new_spool_id(clock, functools.partial(_one_bit, bit)) for bit in range(74)}
     assert len(ids) == 74
+
+
+def _one_bit(bit: int, size: int) -> bytes:
+    return (1 << bit).to_bytes(size, "big")
