@@ -6,13 +6,11 @@ SELECT s.*
 FROM stream_latest AS s
 INNER JOIN
 (
-    SELECT
-        mesh,
-        argMax(version, valid_from) AS version,
-        max(valid_from) AS valid_from
+    SELECT mesh, version, valid_from
     FROM mesh_latest
     WHERE valid_from <= now()
-    GROUP BY mesh
+    ORDER BY valid_from DESC
+    LIMIT 1 BY mesh
 ) AS m ON m.mesh = s.mesh AND m.version = s.version AND m.valid_from = s.valid_from;
 
 CREATE VIEW IF NOT EXISTS stream_state AS
