@@ -1,0 +1,79 @@
+"""The restart rule, by a clock that moves when told to."""
+
+from pathlib import Path
+
+import pytest
+from support.children import child
+
+from deploy import keeper as keeper_module
+from deploy.keeper import Keeper
+from schemas.clock import ManualClock
+
+
+class Process:
+    """Stands for a child that ends when the test says so."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.ended = False
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Process]:
+    """Replace the kernel: return the processes started so far."""
+    processes: list[Process] = []
+
+    def spawn(*_: object, **__: object) -> Process:
+        processes.append(Process(len(processes) + 1))
+        return processes[-1]
+
+    monkeypatch.setattr(keeper_module, "spawn", spawn)
+    monkeypatch.setattr(keeper_module, "has_ended", lambda process: process.ended)
+    monkeypatch.setattr(keeper_module, "reap", lambda _: 3)
+    return processes
+
+
+def restart_delays_ms(keeper: Keeper, clock: ManualClock, started: list[Process], deaths: int) -> list[int]:
+    """Let it die `deaths` times at once after each start; return how long each restart took, to 50 ms."""
+    delays = []
+    for _ in range(deaths):
+        started[-1].ended = True
+        keeper.step()
+        before, count = clock.mono_ns(), len(started)
+        while len(started) == count:
+            clock.advance_s(0.05)
+            keeper.step()
+        delays.append(round((clock.mono_ns() - before) / 1e6))
+    return delays
+
+
+def test_restarts_wait_twice_as_long_each_time_up_to_five_seconds(started: list[Process], tmp_path: Path) -> None:
+    clock = ManualClock()
+    keeper = Keeper(child("part", "", tmp_path), clock)
+    keeper.start()
+    assert restart_delays_ms(keeper, clock, started, 7) == [200, 400, 800, 1600, 3200, 5000, 5000]
+    assert keeper.status().restarts == 7
+
+
+def test_a_part_that_was_steady_starts_its_backoff_anew(started: list[Process], tmp_path: Path) -> None:
+    clock = ManualClock()
+    keeper = Keeper(child("part", "", tmp_path), clock)
+    keeper.start()
+    restart_delays_ms(keeper, clock, started, 3)
+    keeper.step()  # ready
+    clock.advance_s(30.0)
+    keeper.step()
+    assert restart_delays_ms(keeper, clock, started, 1) == [200]
+
+
+def test_a_restarted_part_that_is_not_ready_in_time_is_ended_and_tried_again(
+    started: list[Process], tmp_path: Path
+) -> None:
+    clock = ManualClock()
+    keeper = Keeper(child("part", "", tmp_path, ready=lambda: False, ready_deadline_s=2.0), clock)
+    keeper.start()
+    clock.advance_s(2.0)
+    keeper.step()
+    assert keeper.status().state == "backing_off"
+    assert keeper.status().last_exit == "exit code 3 (not ready within 2 s)"
+    assert len(started) == 1
