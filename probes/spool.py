@@ -93,7 +93,7 @@ class Spool:
         self._again_if_damaged(self._trim)
 
     def states(self) -> list[SpoolState]:
-        """Return what this file knows of every (spool_id, topic); callable inside a `make`."""
+        """Return what this file knows of every (spool_id, topic); callable inside a `make`, before its group counts."""
         return read_states(self._db)
 
     def close(self) -> None:
@@ -120,6 +120,8 @@ class Spool:
                 used += self._insert(chain.row, seq, *make(seq))
                 chains[spool_id, topic] = _Chain(chain.row, seq)
                 seqs.append(seq)
+            last = [(chain.last_seq, chain.row) for chain in chains.values()]
+            self._db.executemany("UPDATE chain SET last_seq = ? WHERE id = ?", last)
             used -= self._make_room(used - self._config.max_bytes)
         self._chains, self._used_bytes = chains, used
         return seqs
@@ -135,7 +137,6 @@ class Spool:
             "INSERT INTO record (chain, seq, at_ms, value, headers) VALUES (?, ?, ?, ?, ?)",
             (chain, seq, wall_ms(self._clock), value, packed),
         )
-        self._db.execute("UPDATE chain SET last_seq = ? WHERE id = ?", (seq, chain))
         return len(value) + len(packed) + _ROW_BYTES
 
     def _make_room(self, wanted_bytes: int) -> int:
