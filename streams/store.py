@@ -29,11 +29,10 @@ INSERT_SETTINGS: Final = {"insert_deduplicate": 0, "async_insert": 0}  # identit
 MAX_BLOCK_ROWS: Final = 1_048_576  # one insert is one block, so that it is taken or refused as a whole
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 
-# The engine's numbers for: away, busy, full, read-only for now, cut off in the middle.
-TRANSIENT_CODES: Final = frozenset(
-    [3, 32, 74, 75, 159, 160, 198, 202, 203, 204, 209, 210, 225, 236, 241, 242, 243, 252, 279, 285, 286, 319, 364]
-    + [373, 394, 425, 439, 473, 499, 519, 692, 745, 999]  # noqa: RUF005 - two lines of one list
-)
+# The engine's numbers for what may pass.
+_AWAY: Final = frozenset((3, 32, 198, 203, 204, 209, 210, 225, 236, 279, 285, 286, 319, 364, 394, 439, 519, 999))
+_BUSY_OR_FULL: Final = frozenset((74, 75, 159, 160, 202, 241, 242, 243, 252, 373, 425, 473, 499, 692, 745))
+TRANSIENT_CODES: Final = _AWAY | _BUSY_OR_FULL
 # The engine's numbers for: no such table, column, database or setting, no right, wrong login. No row is to blame.
 DEPLOYMENT_CODES: Final = frozenset((16, 47, 48, 60, 62, 81, 115, 164, 192, 193, 194, 390, 452, 497, 516))
 

@@ -1,0 +1,186 @@
+"""Verify: bytes -> a record that may be stored, or the reason why not (pure; never raises).
+
+In this order: size, envelope, schema, bounds, key against claim, clock, membership. Only membership is judged stream by
+stream; everything else speaks of the whole message.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from schemas.codec import decode
+from schemas.envelope import check_signature, signing_key_id
+from schemas.errors import QuarantineReason, WireError
+from schemas.records import Heartbeat, SummaryBatch, ThroughputResult
+from schemas.topics import DAY_MS, HEALTH, SUMMARY, THROUGHPUT
+from streams.bounds import MAX_VALUE_BYTES, check_heartbeat, check_summary, check_throughput
+from streams.membership import Membership, Plan, owner_of, streams_of
+from streams.messages import Claim, RawMessage, read_claim
+
+MAX_AHEAD_MS: Final = 120_000
+MAX_AGE_MS: Final = 14 * DAY_MS
+MAX_DETAIL_CHARS: Final = 500
+
+
+class StreamFault(msgspec.Struct, frozen=True):
+    """One stream of a batch that its probe may not speak for."""
+
+    stream_id: int
+    reason: QuarantineReason
+    detail: str
+
+
+class VerifiedSummary(msgspec.Struct, frozen=True):
+    """A batch; `kept` are the positions of the streams that may be stored."""
+
+    message: RawMessage
+    record: SummaryBatch
+    kept: Sequence[int]
+    faults: Sequence[StreamFault] = ()
+
+
+class VerifiedHeartbeat(msgspec.Struct, frozen=True):
+    """A heartbeat of a member."""
+
+    message: RawMessage
+    record: Heartbeat
+
+
+class VerifiedThroughput(msgspec.Struct, frozen=True):
+    """A throughput result of a member."""
+
+    message: RawMessage
+    record: ThroughputResult
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """A message that goes to quarantine as a whole; `signed` says that the claim is proved to be the sender's."""
+
+    message: RawMessage
+    reason: QuarantineReason
+    detail: str
+    claim: Claim
+    signed: bool
+
+
+Verified = VerifiedSummary | VerifiedHeartbeat | VerifiedThroughput
+Verdict = Verified | Rejected
+_Record = SummaryBatch | Heartbeat | ThroughputResult
+
+
+class _Signer(msgspec.Struct, frozen=True):
+    probe_id: str
+    public: bytes
+
+
+def verify(message: RawMessage, membership: Membership, *, now_ms: int) -> Verdict:
+    """Return what may be stored of a message.
+
+    Args:
+        message: as it came; nothing of it is believed.
+        membership: the plans of the mesh.
+        now_ms: the worker's clock; lateness is judged by it or the broker's, whichever is later.
+    """
+    try:
+        return _verified(message, membership, now_ms)
+    except WireError as err:
+        return rejected(message, membership, err.reason, str(err))
+    except Exception as err:  # noqa: BLE001 - a message must not stop the worker, whatever it does to this code
+        return rejected(message, membership, "internal_error", f"{type(err).__name__}: {err}")
+
+
+def rejected(message: RawMessage, membership: Membership, reason: QuarantineReason, detail: str) -> Rejected:
+    """Return the message as one for quarantine, with what can be said of its sender."""
+    claim = read_claim(message.value) if len(message.value) <= MAX_VALUE_BYTES else Claim()
+    try:
+        signed = _signer(message, membership).probe_id == claim.probe_id
+    except WireError:
+        signed = False
+    return Rejected(message, reason, detail[:MAX_DETAIL_CHARS], claim, signed)
+
+
+def _verified(message: RawMessage, membership: Membership, now_ms: int) -> Verified:
+    if len(message.value) > MAX_VALUE_BYTES:
+        raise WireError("bounds", f"{len(message.value)} bytes, at most {MAX_VALUE_BYTES}")
+    signer = _signer(message, membership)
+    record, at_ms, finish = _read(message)
+    if record.probe_id != signer.probe_id:
+        raise WireError("key_mismatch", f"signed by {signer.probe_id} and speaks for {record.probe_id[:128]}")
+    _check_clock(at_ms, max(message.received_ms, now_ms))
+    plans = membership.plans_at(record.mesh, at_ms)
+    if not any(plan.knows(record.probe_id) for plan in plans):
+        raise WireError("not_member", f"probe {record.probe_id} is not in mesh {record.mesh} at {at_ms} ms")
+    if not membership.is_key_in_force(plans, record.probe_id, signer.public, at_ms):
+        raise WireError("unknown_key", f"the key of {record.probe_id} does not hold at {at_ms} ms")
+    return finish(plans)
+
+
+def _signer(message: RawMessage, membership: Membership) -> _Signer:
+    """Return whose key has signed the message; the message key says whose to try."""
+    try:
+        probe_id = message.key.decode()
+    except UnicodeDecodeError as err:
+        raise WireError("envelope", "the message key is not UTF-8") from err
+    key_id = signing_key_id(message.headers)
+    if membership.is_key_of_another(probe_id, key_id):
+        raise WireError("key_mismatch", f"key {key_id[:128]!r} is not a key of {probe_id[:128]!r}, the message key")
+    fault = WireError("unknown_key", f"key {key_id[:128]!r} of {probe_id[:128]!r} is not in the mesh")
+    for public in membership.public_keys(probe_id, key_id):
+        try:
+            check_signature(message.topic, message.value, message.headers, {key_id: public})
+        except WireError as err:
+            fault = err
+        else:
+            return _Signer(probe_id, public)
+    raise fault
+
+
+def _read(message: RawMessage) -> tuple[_Record, int, Callable[[Sequence[Plan]], Verified]]:
+    """Return the record within its bounds, the instant it speaks of, and what is left to check once plans are known."""
+    if message.topic == SUMMARY.name:
+        batch = decode(message.value, SummaryBatch)
+        check_summary(batch)
+        return batch, batch.slot_start_ms, lambda plans: _summary(message, batch, plans)
+    if message.topic == HEALTH.name:
+        beat = decode(message.value, Heartbeat)
+        check_heartbeat(beat)
+        return beat, beat.sent_at_ms, lambda _: VerifiedHeartbeat(message, beat)
+    if message.topic == THROUGHPUT.name:
+        result = decode(message.value, ThroughputResult)
+        check_throughput(result)
+        return result, result.start_ms, lambda plans: _throughput(message, result, plans)
+    raise WireError("schema", f"topic {message.topic} carries no record that is known here")
+
+
+def _check_clock(at_ms: int, now_ms: int) -> None:
+    if at_ms > now_ms + MAX_AHEAD_MS:
+        raise WireError(
+            "clock", f"{at_ms - now_ms} ms ahead of the clock here, at most {MAX_AHEAD_MS}; check its clock"
+        )
+    if at_ms < now_ms - MAX_AGE_MS:
+        raise WireError("too_late", f"{now_ms - at_ms} ms old, at most {MAX_AGE_MS}")
+
+
+def _summary(message: RawMessage, batch: SummaryBatch, plans: Sequence[Plan]) -> VerifiedSummary:
+    own = streams_of(plans, batch.probe_id)
+    if own.issuperset(batch.stream_id):
+        return VerifiedSummary(message, batch, range(len(batch.stream_id)))
+    kept = [position for position, stream_id in enumerate(batch.stream_id) if stream_id in own]
+    faults = [_fault(stream_id, batch, plans) for stream_id in batch.stream_id if stream_id not in own]
+    return VerifiedSummary(message, batch, kept, faults)
+
+
+def _fault(stream_id: int, batch: SummaryBatch, plans: Sequence[Plan]) -> StreamFault:
+    owner = owner_of(plans, stream_id)
+    if owner is None:
+        return StreamFault(stream_id, "not_member", f"stream {stream_id} is in no plan at {batch.slot_start_ms} ms")
+    return StreamFault(stream_id, "foreign_endpoint", f"stream {stream_id} is measured by {owner}")
+
+
+def _throughput(message: RawMessage, result: ThroughputResult, plans: Sequence[Plan]) -> VerifiedThroughput:
+    ends = (result.source, result.destination)
+    owners = {plan.probe_of_endpoint.get(end) for plan in plans for end in ends}
+    if result.probe_id not in owners:
+        raise WireError("foreign_endpoint", f"{result.probe_id} serves neither {ends[0]} nor {ends[1]}")
+    return VerifiedThroughput(message, result)
