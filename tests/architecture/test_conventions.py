@@ -23,6 +23,8 @@ def bare_truth_tests(tree: ast.AST) -> Iterator[ast.expr]:
                 yield operand
             case ast.comprehension(ifs=ifs):
                 yield from ifs
+            case _:
+                pass
 
 
 def offences(source: str) -> list[str]:
