@@ -129,8 +129,9 @@ def _groups(file: MeshFile) -> Iterator[Fault]:
         yield from _unknown("group", group.id, "node", group.nodes, nodes)
         yield from _unknown("group", group.id, "kind", group.kinds, kinds)
         yield from _unknown("group", group.id, "carrier", group.carriers, carriers)
-        if not nodes_of(group, file) and not (group.nodes or group.kinds):
-            yield Fault("group", group.id, "it selects no node", "write kinds = [...] or nodes = [...]")
+        if not nodes_of(group, file) and set(group.nodes) <= set(nodes) and set(group.kinds) <= set(kinds):
+            remedy = "write kinds = [...] or nodes = [...]; hubs, applying and retired nodes are not measured by kind"
+            yield Fault("group", group.id, "it selects no node", remedy)
 
 
 def _endpoint_lines(file: MeshFile) -> Iterator[Fault]:

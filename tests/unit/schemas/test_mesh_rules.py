@@ -46,6 +46,10 @@ def test_a_group_that_selects_nothing_is_refused() -> None:
     assert "it selects no node" in refusal(small(more='\n[[group]]\nid = "none"\n'))[0]
 
 
+def test_a_group_of_hubs_alone_selects_nothing() -> None:
+    assert "it selects no node" in refusal(small(more='\n[[group]]\nid = "none"\nkinds = ["hub"]\n'))[0]
+
+
 def test_an_unknown_hub_is_refused() -> None:
     assert (
         "hub `hub-nort` is unknown; did you mean `hub-north`?"
@@ -204,6 +208,29 @@ def test_a_misspelt_vertex_is_refused_with_the_nearest_endpoint() -> None:
     assert any(
         "segment `bc-unicom`: `gama/unicom` leads nowhere; did you mean `gamma/unicom`?" in line for line in said
     )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('b = "beta/unicom"\nnetworks = ["chinanet"', 'b = "beta/telecom"\nnetworks = ["chinanet"', "both ends are"),
+        ("km = 5", "km = 0", "km 0.0 is out of range"),
+        ("km = 5", "km = 5\nweight = -1", "weight -1.0 is out of range"),
+        ('networks = ["china169"]', "networks = []", "it belongs to no network"),
+    ],
+)
+def test_a_segment_that_is_no_road_is_refused(old: str, new: str, said: str) -> None:
+    assert any(said in line for line in refusal(small(old, new, more=ROADS)))
+
+
+def test_a_carrier_without_a_network_is_refused() -> None:
+    said = refusal(small('{ id = "telecom"', '{ id = "mobile", networks = [] },\n  { id = "telecom"'))
+    assert said == ['small.toml:3: carrier `mobile`: it has no network; write networks = [{ id = "...", as = 64512 }]']
+
+
+def test_a_room_that_would_blur_an_endpoint_id_is_refused() -> None:
+    line = '\n[[endpoint]]\nnode = "alpha"\ncarrier = "telecom"\nroom = "a/b"\naddress = "10.9.9.9"\n'
+    assert "room `a/b` is no valid id" in refusal(small(more=line))[0]
 
 
 def test_a_segment_of_unknown_length_is_refused() -> None:

@@ -76,6 +76,14 @@ def test_listed_pairs_may_be_one_way_and_of_another_method() -> None:
     assert [(s.source, s.interval_ms) for s in mesh.streams if s.method == "icmp"] == [("alpha/telecom", 1000)]
 
 
+def test_the_order_of_a_pair_is_kept() -> None:
+    rule = '\n[[stream_group]]\nid = "p"\nshape = "pairs"\npairs = [["gamma/telecom", "beta/telecom"]]\n'
+    mesh = mesh_of(small(more=rule + 'both_ways = false\nmethod = "icmp"\n'))
+    assert [(s.source, s.destination) for s in mesh.streams if s.method == "icmp"] == [
+        ("gamma/telecom", "beta/telecom")
+    ]
+
+
 def test_a_class_of_its_own_is_a_stream_of_its_own() -> None:
     mesh = mesh_of(small(more='\n[[stream_group]]\nid = "ef"\nshape = "inside"\nclass = "ef"\n'))
     both = [s for s in mesh.streams if (s.source, s.destination) == ("alpha/telecom", "beta/telecom")]
