@@ -1,5 +1,7 @@
 """A mesh -> rows of the tables mesh, node, endpoint and stream, so that the judge joins on the plan of the time."""
 
+from typing import Final
+
 from schemas.mesh import Mesh
 from schemas.mesh_endpoints import Endpoint
 from schemas.mesh_file import Node
@@ -7,6 +9,7 @@ from schemas.mesh_slice import planned_per_slot
 from schemas.mesh_streams import Stream, distance_km
 
 Row = dict[str, object]
+NO_CONTROL: Final = 0  # in the column `control` of a stream inside one carrier
 
 
 def mesh_rows(mesh: Mesh, valid_from_s: int) -> dict[str, list[Row]]:
@@ -72,7 +75,7 @@ def _stream(stream: Stream, mesh: Mesh) -> Row:
         "class": stream.traffic_class,
         "plane": stream.plane,
         "relation": stream.relation,
-        "control": stream.control,
+        "control": stream.control if stream.control is not None else NO_CONTROL,
         "interval_ms": stream.interval_ms,
         "timeout_ms": stream.timeout_ms,
         "planned_per_slot": planned_per_slot(stream, mesh),

@@ -115,6 +115,11 @@ def test_a_stream_row_says_its_path_its_control_and_its_distance() -> None:
     assert row["control"] in mesh.stream_by_id
 
 
+def test_the_row_of_an_inside_stream_has_no_control_and_says_so_with_zero() -> None:
+    rows = mesh_rows(mesh_of(small()), 0)["stream"]
+    assert {row["control"] for row in rows if row["relation"] == "intra_network"} == {0}
+
+
 def test_a_plan_that_would_begin_inside_a_minute_is_refused() -> None:
     with pytest.raises(ValueError, match="whole minute"):
         mesh_rows(mesh_of(small()), 30)
