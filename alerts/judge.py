@@ -338,8 +338,14 @@ def _loss_verdict(
         input_version=_input_version(slots),
         up=True,
         since_ms=_up_since(stream, slots, available),
-        known_ms=_known_ms(stream, slots[-1]),
+        known_ms=_alive_ms(stream, slots[-1]),
     )
+
+
+def _alive_ms(stream: PlannedStream, last: SlotFacts) -> int:
+    """Return up to when a stream that is up was surely alive: a run that may stand at the end is not life."""
+    known = _known_ms(stream, last)
+    return known - last.loss_run_max * stream.interval_ms if last.lost > 0 and last.turns != -1 else known
 
 
 def _up_since(stream: PlannedStream, slots: Sequence[SlotFacts], available: Sequence[SlotFacts]) -> int:
