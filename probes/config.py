@@ -1,0 +1,57 @@
+"""The agent's configuration, as a TOML file holds it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from probes.plan import LoadedSpan
+from probes.publish import KafkaConfig
+from probes.spool import SpoolConfig
+from schemas.config import load
+from schemas.errors import ConfigError
+
+Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+
+
+class ThroughputSlot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One scheduled test; the agent that serves `source` sends, a receiver at the destination counts."""
+
+    id: str
+    start_ms: int  # UTC
+    source: str  # endpoint ids
+    destination: str
+    source_address: str
+    destination_address: str
+    set_bps: Annotated[int, msgspec.Meta(ge=10_000, le=10_000_000_000)]  # at the IP layer
+    port: Port = 8620
+    duration_ms: Annotated[int, msgspec.Meta(ge=100, le=60_000)] = 3_000
+    packet_bytes: Annotated[int, msgspec.Meta(ge=100, le=9_000)] = 1_200  # IP packet
+
+
+class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one probe process needs to know beside its slice of the mesh."""
+
+    probe_id: str
+    slice_path: str
+    key_path: str
+    spool_path: str
+    kafka: KafkaConfig = KafkaConfig()
+    spool: SpoolConfig = SpoolConfig()
+    netns: dict[str, str] = {}  # source endpoint -> named network namespace to send from
+    throughput: tuple[ThroughputSlot, ...] = ()  # tests that this agent sends
+    loaded: tuple[LoadedSpan, ...] = ()  # times in which tests, its own or others', load its streams
+    tick_ms: Annotated[int, msgspec.Meta(ge=1, le=100)] = 20  # longest sleep; what is due wakes it anyway
+
+
+def load_agent_config(path: Path) -> AgentConfig:
+    """Return the configuration of a file.
+
+    Raises:
+        ConfigError: It cannot be read, or says what it must not.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as err:
+        raise ConfigError(f"{path}: {err}; give the agent's configuration file") from err
+    return load(text, AgentConfig, source=str(path))
