@@ -1,22 +1,19 @@
 """Rows in, files out: one HTML for web and mail, the same HTML as a tagged PDF, and the snapshot to recompute from."""
 
-from collections.abc import Callable
-from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
-import jinja2
 import msgspec
 
-from dashboards.reports.figures import by_relation, frame, matrix, silent, throughput_mbps, worst
+from dashboards.reports.figures import by_relation, frame, matrix, silent, worst
 from dashboards.reports.snapshot import Snapshot, snapshot_hash
+from dashboards.templating import environment
+from dashboards.throughput import throughput_mbps
 from dashboards.words import Language, words
 from schemas.errors import ConfigError
 
 QUERIES: Final = ("report_mesh", "report_streams", "report_incidents", "report_throughput")
-DASH: Final = "–"
 
 
 class ReportFiles(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,15 +61,8 @@ class _Stored(msgspec.Struct, frozen=True):
 
 def html_text(snapshot: Snapshot, language: Language) -> str:
     """Return the report as one HTML document without scripts or outside references."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("dashboards.reports", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"ms": _ms, "percent": _percent, "interval": _interval, "local": _local(snapshot.timezone)}
-    return environment.get_template("report.html.j2").render(_content(snapshot, language))
+    made = environment("dashboards.reports", snapshot.timezone)
+    return made.get_template("report.html.j2").render(_content(snapshot, language))
 
 
 def _content(snapshot: Snapshot, language: Language) -> dict[str, Any]:
@@ -111,20 +101,3 @@ def _write_pdf(html: str, path: Path) -> None:
 
 def _no_outside(url: str, *_: object, **__: object) -> dict[str, object]:
     raise ValueError(f"a report refers to nothing outside itself: {url[:60]}")
-
-
-def _ms(value: float | None) -> str:
-    return DASH if value is None else f"{value:.3f}"
-
-
-def _percent(value: float | None) -> str:
-    return DASH if value is None else f"{value * 100:.4g} %"
-
-
-def _interval(value: tuple[float, float] | None) -> str:
-    return DASH if value is None else f"{value[0] * 100:.3g} … {value[1] * 100:.3g} %"
-
-
-def _local(timezone: str) -> Callable[[int], str]:
-    zone = ZoneInfo(timezone)
-    return lambda at_ms: datetime.fromtimestamp(at_ms / 1000, zone).strftime("%Y-%m-%d %H:%M:%S")

@@ -1,7 +1,8 @@
 import pytest
 from support.report_rows import silent_row, stream_row
 
-from dashboards.reports.figures import by_relation, figures, frame, matrix, silent, throughput_mbps, wilson, worst
+from dashboards.reports.figures import by_relation, figures, frame, matrix, silent, wilson, worst
+from dashboards.throughput import throughput_mbps
 
 
 def test_loss_is_lost_over_sent_and_never_a_rounded_zero() -> None:
