@@ -50,6 +50,8 @@ class _Identity(msgspec.Struct, frozen=True, kw_only=True):
     seq: int = UNKNOWN_SEQ
 
 
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # what a decoder raises over bytes
+
 _claims: Final = msgspec.json.Decoder(Claim)
 _identities: Final = msgspec.json.Decoder(_Identity)
 
@@ -58,11 +60,11 @@ def read_claim(value: bytes) -> Claim:
     """Return what the bytes claim; an empty claim when they cannot be read at all."""
     try:
         return _claims.decode(value)
-    except (msgspec.DecodeError, RecursionError):
+    except _UNREADABLE:
         pass
     try:
         found = _identities.decode(value)
-    except (msgspec.DecodeError, RecursionError):
+    except _UNREADABLE:
         return Claim()
     return Claim(probe_id=found.probe_id, spool_id=found.spool_id, seq=found.seq)
 

@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from schemas.clock import Clock, wall_ms
-from schemas.errors import ConfigError, UnavailableError
+from schemas.errors import ConfigError, StorePermanentError, UnavailableError
 from schemas.tables import RETENTION_DAYS, Profile, TableSpec
 from streams.store import INSERT_SETTINGS, Store, StoreConfig, open_store
 
@@ -72,7 +72,10 @@ def check_migrated(store: Store) -> None:
         StoreTransientError: the store is away.
     """
     check_server(store)
-    left = pending(shipped(), _applied(store))
+    try:
+        left = pending(shipped(), _applied(store))
+    except StorePermanentError as err:
+        raise UnavailableError(f"the tables are not there ({err}); run `isochrone up`") from err
     if left:
         raise UnavailableError(f"migrations not applied: {', '.join(each.name for each in left)}; run `isochrone up`")
 

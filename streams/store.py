@@ -252,5 +252,5 @@ def _translated(err: driver_errors.ServerException, where: str, *, inserting: bo
 
 def _line(err: BaseException) -> str:
     """Return the first line of an error: the engine adds its stack below."""
-    message = getattr(err, "message", None) or str(err)
-    return str(message).strip().split("\n", 1)[0][:500]
+    message = str(getattr(err, "message", None) or err).strip().split("\n", 1)[0]
+    return message.removeprefix("DB::Exception: ").removesuffix(" Stack trace:")[:500]

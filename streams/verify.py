@@ -86,6 +86,8 @@ def verify(message: RawMessage, membership: Membership, *, now_ms: int) -> Verdi
         return _verified(message, membership, now_ms)
     except WireError as err:
         return rejected(message, membership, err.reason, str(err))
+    except UnicodeDecodeError as err:  # text in a value that is not UTF-8: the JSON decoder says it in its own way
+        return rejected(message, membership, "schema", str(err))
     except Exception as err:  # noqa: BLE001 - a message must not stop the worker, whatever it does to this code
         return rejected(message, membership, "internal_error", f"{type(err).__name__}: {err}")
 

@@ -1,0 +1,214 @@
+"""The flush: messages -> base, windows, ledger. It may be repeated any number of times; the tables stay equal.
+
+The order is the promise: the base first, the windows from what is read back, the ledger last. Whoever calls it
+acknowledges only after it has returned.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from schemas.clock import Clock, wall_ms
+from schemas.errors import QuarantineReason
+from schemas.tables import BATCH, KPI_1M, PROBE_HEALTH, QUARANTINE, SUMMARY_10S, THROUGHPUT, TableSpec
+from streams.blocks import insert_bisected
+from streams.breaker import Breaker
+from streams.ledger import batch_row, fault_rows, rejected_batch_row, rejected_row
+from streams.messages import RawMessage
+from streams.registry import Registry
+from streams.rows import Columns, columns_of, health_row, joined, summary_columns, throughput_row
+from streams.store import Store
+from streams.verify import (
+    Rejected,
+    StreamFault,
+    Verdict,
+    VerifiedHeartbeat,
+    VerifiedSummary,
+    VerifiedThroughput,
+    rejected,
+    verify,
+)
+from streams.windows import Window, fold_guarded, read_slots, window_of
+
+STRANGE: Final = ("unknown_key", "key_mismatch", "not_member", "foreign_endpoint")  # a newer plan may know them
+
+
+class FlushReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the messages of a flush."""
+
+    messages: int
+    stored: int  # streams, heartbeats and results
+    quarantined: int  # messages refused whole
+    foreign: int  # of those: without a proved identity
+    faults: int  # streams refused out of messages that were taken
+    windows: int
+    oldest_ms: int  # broker time of the oldest message, UTC milliseconds
+
+
+class Flusher:
+    """Stores messages. What it remembers between two flushes may be lost: it is only speed."""
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        clock: Clock,
+        *,
+        breaker: Breaker | None = None,
+        at: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Keep what it works with.
+
+        Args:
+            store: where to.
+            registry: who may say what.
+            clock: stamps the windows and judges lateness.
+            breaker: stops it when most is wrong; a new one by default.
+            at: called with "base", "windows" and "ledger" when each is written: where a test may end the process.
+        """
+        self._store = store
+        self._registry = registry
+        self._clock = clock
+        self._breaker = breaker if breaker is not None else Breaker()
+        self._at = at
+
+    def flush(self, messages: Sequence[RawMessage]) -> FlushReport:
+        """Store messages and return what became of them.
+
+        Raises:
+            StoreTransientError: unknown how much is stored; flush the same messages again.
+            BreakerTrippedError: nothing is stored.
+            UnavailableError: the store refuses what no row is to blame for.
+        """
+        work = _Work(self._store, self._registry, self._judged(messages), wall_ms(self._clock))
+        work.store_base()
+        self._at("base")
+        windows = work.store_windows()
+        self._at("windows")
+        work.store_rows(PROBE_HEALTH, VerifiedHeartbeat, health_row)
+        work.store_rows(THROUGHPUT, VerifiedThroughput, throughput_row)
+        work.store_ledger()
+        self._at("ledger")
+        return work.report(windows)
+
+    def _judged(self, messages: Sequence[RawMessage]) -> list[Verdict]:
+        self._registry.refresh(self._store)
+        now_ms = wall_ms(self._clock)
+        verdicts = [verify(message, self._registry.membership, now_ms=now_ms) for message in messages]
+        strange = [number for number, verdict in enumerate(verdicts) if _is_strange(verdict)]
+        if strange and self._registry.refresh(self._store, stranger=True):
+            for number in strange:
+                verdicts[number] = verify(messages[number], self._registry.membership, now_ms=now_ms)
+        self._breaker.observe(verdicts, now_ms=now_ms)
+        return verdicts
+
+
+class _Work:
+    """One flush under way: the verdicts, and the streams that the store refused of those taken."""
+
+    def __init__(self, store: Store, registry: Registry, verdicts: list[Verdict], now_ms: int) -> None:
+        self._store = store
+        self._registry = registry
+        self._verdicts = verdicts
+        self._now_ms = now_ms
+        self._refused: dict[int, list[StreamFault]] = {}
+
+    def store_base(self) -> None:
+        """Write the slots to `summary_10s`."""
+        owners: list[int] = []
+        blocks: list[Columns] = []
+        for number, verdict in self._summaries():
+            try:
+                block = summary_columns(verdict)
+            except Exception as err:  # noqa: BLE001 - a message must not stop the worker
+                self._reject(number, "internal_error", f"{type(err).__name__}: {err}")
+                continue
+            blocks.append(block)
+            owners += [number] * len(block["stream_id"])
+        whole = joined(blocks)
+        for position, text in insert_bisected(self._store, SUMMARY_10S, whole).items():
+            self._refuse(owners[position], whole["stream_id"][position], text)
+
+    def store_windows(self) -> int:
+        """Read the touched windows back, fold them, write `kpi_1m` once; return the number of rows."""
+        touched: dict[Window, list[int]] = {}
+        for number, verdict in self._summaries():
+            touched.setdefault(window_of(verdict.record.probe_id, verdict.record.slot_start_ms), []).append(number)
+        if not touched:
+            return 0
+        block, broken = fold_guarded(read_slots(self._store, sorted(touched)), written_ms=self._now_ms)
+        for position, text in insert_bisected(self._store, KPI_1M, block).items():
+            for number in touched[block["probe_id"][position], block["minute"][position]]:
+                self._refuse(number, block["stream_id"][position], f"its window: {text}")
+        for window, text in broken.items():
+            for number in touched[window]:
+                self._reject(number, "internal_error", f"fold: {text}")
+        return len(block.get("minute", ()))
+
+    def store_rows(self, table: TableSpec, kind: type[Any], row: Callable[[Any], tuple[Any, ...]]) -> None:
+        """Write the records of a kind that make one row each."""
+        numbers: list[int] = []
+        rows: list[tuple[Any, ...]] = []
+        for number, verdict in enumerate(self._verdicts):
+            if isinstance(verdict, kind):
+                numbers.append(number)
+                rows.append(row(verdict))
+        for position, text in insert_bisected(self._store, table, columns_of(table, rows)).items():
+            self._reject(numbers[position], "refused_by_store", text)
+
+    def store_ledger(self) -> None:
+        """Write what was refused to `quarantine`, then one fate a message to `batch`."""
+        kept: list[tuple[Any, ...]] = []
+        fates: list[tuple[Any, ...] | None] = []
+        for number, verdict in enumerate(self._verdicts):
+            if isinstance(verdict, Rejected):
+                kept.append(rejected_row(verdict))
+                fates.append(rejected_batch_row(verdict))
+            else:
+                kept += fault_rows(verdict, self._faults(number))
+                fates.append(batch_row(verdict, self._refused.get(number, ())))
+        self._store.insert(QUARANTINE, kept)
+        self._store.insert(BATCH, [fate for fate in fates if fate is not None])
+
+    def report(self, windows: int) -> FlushReport:
+        """Return the counts."""
+        out = [verdict for verdict in self._verdicts if isinstance(verdict, Rejected)]
+        faults = sum(len(self._faults(number)) for number, _ in self._summaries())
+        told = sum(len(verdict.record.stream_id) for _, verdict in self._summaries())
+        others = len(self._verdicts) - len(out) - sum(1 for _ in self._summaries())
+        return FlushReport(
+            messages=len(self._verdicts),
+            stored=told + others - faults,
+            quarantined=len(out),
+            foreign=sum(not verdict.signed for verdict in out),
+            faults=faults,
+            windows=windows,
+            oldest_ms=min((verdict.message.received_ms for verdict in self._verdicts), default=self._now_ms),
+        )
+
+    def _summaries(self) -> Iterator[tuple[int, VerifiedSummary]]:
+        for number, verdict in enumerate(self._verdicts):
+            if isinstance(verdict, VerifiedSummary):
+                yield number, verdict
+
+    def _faults(self, number: int) -> list[StreamFault]:
+        verdict = self._verdicts[number]
+        own = verdict.faults if isinstance(verdict, VerifiedSummary) else ()
+        return [*own, *self._refused.get(number, ())]
+
+    def _refuse(self, number: int, stream_id: int, text: str) -> None:
+        verdict = self._verdicts[number]
+        known = {fault.stream_id for fault in self._faults(number)}
+        if isinstance(verdict, VerifiedSummary) and stream_id in verdict.record.stream_id and stream_id not in known:
+            self._refused.setdefault(number, []).append(StreamFault(stream_id, "refused_by_store", text))
+
+    def _reject(self, number: int, reason: QuarantineReason, text: str) -> None:
+        message = self._verdicts[number].message
+        self._verdicts[number] = rejected(message, self._registry.membership, reason, text)
+
+
+def _is_strange(verdict: Verdict) -> bool:
+    if isinstance(verdict, Rejected):
+        return verdict.reason in STRANGE
+    return isinstance(verdict, VerifiedSummary) and len(verdict.faults) > 0

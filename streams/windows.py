@@ -1,0 +1,55 @@
+"""Windows out of the store: read the slots of what was touched, fold them, and survive a fault in one of them."""
+
+from collections.abc import Sequence
+from itertools import compress
+
+from schemas.clock import floor_ms
+from streams.fold import MINUTE_S, fold
+from streams.rows import Columns, joined
+from streams.store import Store
+
+Window = tuple[str, int]  # probe, minute in UTC seconds
+
+
+def window_of(probe_id: str, slot_start_ms: int) -> Window:
+    """Return the window of a probe that owns a slot."""
+    return probe_id, floor_ms(slot_start_ms, MINUTE_S * 1000) // 1000
+
+
+def read_slots(store: Store, windows: Sequence[Window]) -> Columns:
+    """Return all slots of the windows, every revision of them.
+
+    Raises:
+        StoreTransientError: the store is away.
+        StorePermanentError: it refuses the query.
+    """
+    probes, minutes = [probe_id for probe_id, _ in windows], [minute for _, minute in windows]
+    return store.columns(
+        "fold_slots",
+        probes=sorted(set(probes)),
+        from_s=min(minutes),
+        until_s=max(minutes) + MINUTE_S,
+        pair_probes=probes,
+        pair_minutes=minutes,
+    )
+
+
+def fold_guarded(slots: Columns, *, written_ms: int) -> tuple[Columns, dict[Window, str]]:
+    """Return the rows of the windows that fold, and the error of each that does not."""
+    try:
+        return fold(slots, written_ms=written_ms), {}
+    except Exception:  # noqa: BLE001 - one window's fault is not another's: each is tried alone
+        return _fold_each(slots, written_ms)
+
+
+def _fold_each(slots: Columns, written_ms: int) -> tuple[Columns, dict[Window, str]]:
+    of_row = [window_of(probe, slot * 1000) for probe, slot in zip(slots["probe_id"], slots["slot"], strict=True)]
+    blocks: list[Columns] = []
+    broken: dict[Window, str] = {}
+    for window in sorted(set(of_row)):
+        own = [each == window for each in of_row]
+        try:
+            blocks.append(fold({name: list(compress(v, own)) for name, v in slots.items()}, written_ms=written_ms))
+        except Exception as err:  # noqa: BLE001 - it becomes a quarantine, whatever it is
+            broken[window] = f"{type(err).__name__}: {err}"
+    return joined(blocks), broken
