@@ -120,6 +120,7 @@ class _Page:
             "mesh": self._config.mesh,
             "refresh_s": self._config.refresh_s,
             "now_ms": wall_ms(self._clock),
+            "same_in": {each: f"?{request.url.include_query_params(lang=each).query}" for each in LANGUAGES},
             "error": "",
         }
         try:
