@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from deploy.embedded.clickhouse.engine import open_engine
-from deploy.embedded.clickhouse.engineconfig import MIB
+from deploy.embedded.clickhouse.engineconfig import DEFAULT_MEMORY_MIB, MIB
 from deploy.embedded.clickhouse.holder import DirectoryHeldError, hold
 from deploy.embedded.clickhouse.logins import load_logins
 from deploy.embedded.clickhouse.tcp import HOST, PortInUseError, Server, listen
@@ -28,7 +28,6 @@ log = structlog.get_logger(__name__)
 
 EXIT_CODES: Final = {ConfigError: 2, PortInUseError: 3, DirectoryHeldError: 4}
 EXIT_UNAVAILABLE: Final = 5
-DEFAULT_MEMORY_MIB: Final = 1024
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,11 +3,12 @@
 from typing import Final
 
 from deploy.embedded.clickhouse import packets
-from deploy.embedded.clickhouse.blocks import EMPTY, Column, header, read_block, retype, split_blocks
+from deploy.embedded.clickhouse.blocks import Block, Column, header, read_block, retype, split_blocks
 from deploy.embedded.clickhouse.channel import Channel
 from deploy.embedded.clickhouse.columntypes import has_zone, layout
-from deploy.embedded.clickhouse.engine import EngineSession, Inserter
+from deploy.embedded.clickhouse.engine import EngineSession
 from deploy.embedded.clickhouse.faults import QUERY_WAS_CANCELLED, EngineFault
+from deploy.embedded.clickhouse.inserter import Inserter
 from deploy.embedded.clickhouse.inserts import Insert
 from deploy.embedded.clickhouse.packets import Client
 from deploy.embedded.clickhouse.statements import Statement, StatementKind
@@ -17,17 +18,17 @@ from deploy.embedded.clickhouse.wire import ProtocolError, reader_of
 BLOCK_DEADLINE_S: Final = 300.0
 
 
-def read_data(channel: Channel) -> bytes:
-    """Read a block after its packet type and return it as FORMAT Native."""
+def read_data(channel: Channel) -> Block:
+    """Read a block after its packet type."""
     packets.skip_data_head(channel.reader)
-    return read_block(channel.reader).content
+    return read_block(channel.reader)
 
 
 def read_external(channel: Channel) -> bool:
     """Read the blocks between a query and its end; say whether there was any but the empty last one."""
     found = False
     while (packet := channel.next_packet(BLOCK_DEADLINE_S)) == Client.DATA:
-        if read_data(channel) == EMPTY:
+        if not read_data(channel).columns:
             return found
         found = True
     raise ProtocolError(f"packet {packet} where a block was expected")
@@ -93,26 +94,26 @@ class Answer:
         columns = self._connection.columns_of_insert(insert)
         for each in columns:
             layout(each.type_name)  # a type that cannot be measured is refused before any byte of it is on its way
-        inserter = self._connection.insert(insert.head)
+        inserter = Inserter(self._connection, insert, columns)
         try:
+            inserter.open()
             self._channel.write(packets.data(header(columns)))
             self._channel.flush()
             self._take_blocks(inserter)
             with self._watch.over(self._tag, self._channel):
                 inserter.finish()
-        except BaseException:
-            inserter.cancel()
-            raise
+        finally:
+            inserter.close()
 
     def _take_blocks(self, inserter: Inserter) -> None:
         """Read blocks to the empty one; after a bad one the rest is read and dropped, for the client still sends."""
         fault: EngineFault | None = None
-        while (block := self._next_block()) != EMPTY:
+        while (block := self._next_block()).columns:
             fault = fault or _append(inserter, block)
         if fault is not None:
             raise fault
 
-    def _next_block(self) -> bytes:
+    def _next_block(self) -> Block:
         packet = self._channel.next_packet(BLOCK_DEADLINE_S)
         if packet == Client.CANCEL:
             raise EngineFault(QUERY_WAS_CANCELLED, "DB::Exception: Query was cancelled. (QUERY_WAS_CANCELLED)")
@@ -121,7 +122,7 @@ class Answer:
         return read_data(self._channel)
 
 
-def _append(inserter: Inserter, block: bytes) -> EngineFault | None:
+def _append(inserter: Inserter, block: Block) -> EngineFault | None:
     try:
         inserter.append(block)
     except EngineFault as err:

@@ -12,6 +12,7 @@ from deploy.embedded.clickhouse.wire import Reader, varint
 MAX_PACKET_BYTES: Final = 512 << 20  # a block is held whole: the engine takes it in one piece
 PACKET_DEADLINE_S: Final = 60.0  # between two reads inside a packet, and for a client that does not read
 _FLUSH_BYTES: Final = 1 << 18
+_SMALL_BYTES: Final = 1 << 12  # a socket with room for anything has room for this
 # Rows, bytes, rows to read, rows and bytes written: all 0. It tells a waiting client that the server lives.
 _HEARTBEAT: Final = varint(Server.PROGRESS) + bytes(5)
 
@@ -74,8 +75,9 @@ class Channel:
         if not self._lock.acquire(blocking=False):
             return
         try:
-            if not self._out and _ready(self._client, select.POLLOUT):
-                self._client.send(_HEARTBEAT)
+            if len(self._out) < _SMALL_BYTES and _ready(self._client, select.POLLOUT):
+                self._out += _HEARTBEAT
+                self._send()
         except OSError:
             return  # the session itself will meet the same error
         finally:

@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from deploy.embedded.clickhouse.blocks import Column
-from deploy.embedded.clickhouse.engineconfig import profile, write_config
+from deploy.embedded.clickhouse.engineconfig import ENGINE_FOLDER, profile, write_config
 from deploy.embedded.clickhouse.faults import EngineFault, fault_of
 from deploy.embedded.clickhouse.inserts import Insert
 from deploy.embedded.clickhouse.settings import SettingNameError, kept, literal, step
@@ -30,24 +30,24 @@ _UNKNOWN_SETTING: Final = 115
 _BAD_IN_PATH: Final = frozenset("?&%+#=")
 
 
-class Inserter:
-    """One INSERT that takes blocks; nothing is kept unless `finish` returns."""
+class EngineStream:
+    """A streaming insert; it reports bytes that cannot be parsed and nothing else, see `inserter`."""
 
     def __init__(self, handle: Any) -> None:  # noqa: ANN401 - chdb has no types
         self._handle = handle
 
-    def append(self, block: bytes) -> None:
-        """Hand over one block of FORMAT Native; raises `EngineFault`."""
+    def append(self, content: bytes) -> None:
+        """Hand over bytes of FORMAT Native; raises `EngineFault`."""
         with _faults():
-            self._handle.append(block)
+            self._handle.append(content)
 
     def finish(self) -> None:
-        """Commit; raises `EngineFault`."""
+        """End it; raises `EngineFault`."""
         with _faults():
             self._handle.finish()
 
     def cancel(self) -> None:
-        """Forget what was handed over."""
+        """Drop it."""
         with suppress(RuntimeError):
             self._handle.cancel()
 
@@ -101,10 +101,10 @@ class EngineSession:
             with suppress(RuntimeError):
                 rows.cancel()
 
-    def insert(self, head: str) -> Inserter:
-        """Begin an INSERT of blocks; raises `EngineFault`."""
+    def open_insert(self, head: str) -> EngineStream:
+        """Begin a streaming insert; raises `EngineFault`."""
         with _faults():
-            return Inserter(self._connection.send_insert(head, NATIVE))
+            return EngineStream(self._connection.send_insert(head, NATIVE))
 
     def columns_of_query(self, sql: str) -> list[Column]:
         """Return names and types of a SELECT without running it (its scalar sub-queries do run)."""
@@ -203,7 +203,7 @@ def open_engine(directory: Path, memory_bytes: int) -> Iterator[Engine]:
     (directory / "config").mkdir(mode=0o700, exist_ok=True)
     config = write_config(directory.resolve() / "config", memory_bytes)
     try:
-        engine = Engine(chdb, f"{directory.resolve() / 'engine'}?config-file={config}", profile(memory_bytes))
+        engine = Engine(chdb, f"{directory.resolve() / ENGINE_FOLDER}?config-file={config}", profile(memory_bytes))
     except EngineFault as err:
         raise UnavailableError(f"the engine does not open {directory}: {err}") from err
     try:

@@ -5,9 +5,11 @@ from typing import Final
 from xml.sax.saxutils import escape
 
 MIB: Final = 1 << 20
+DEFAULT_MEMORY_MIB: Final = 1024
+ENGINE_FOLDER: Final = "engine"  # inside the data directory, beside the configuration and the lock
 
 # One node, a few hundred rows a second, a handful of readers: the defaults are made for 64 cores.
-_SERVER: Final = {
+SERVER: Final = {
     "mark_cache_size": 32 * MIB,
     "index_mark_cache_size": 8 * MIB,
     "uncompressed_cache_size": 0,
@@ -52,13 +54,14 @@ def profile(memory_bytes: int) -> dict[str, str]:
         "max_threads": "4",
         "max_insert_block_size": "262144",  # a larger one makes aggregating views hungry
         "log_queries": "0",
+        "implicit_select": "0",  # chdb's own default takes `SELEC` for a column
     }
 
 
 def write_config(directory: Path, memory_bytes: int) -> Path:
     """Write both files into `directory` and return the one that the engine is given."""
     users, server = directory / "users.xml", directory / "server.xml"
-    server_settings = {**_SERVER, "max_server_memory_usage": memory_bytes}
+    server_settings = {**SERVER, "max_server_memory_usage": memory_bytes}
     users.write_text(_users(profile(memory_bytes)), encoding="utf-8")
     server.write_text(
         f"<clickhouse>\n<users_config>{escape(str(users))}</users_config>\n{elements(server_settings)}"

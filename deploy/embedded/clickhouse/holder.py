@@ -46,6 +46,18 @@ def hold(directory: Path, clock: Clock) -> Iterator[Holder]:
         os.close(file)
 
 
+def require_free_directory(directory: Path) -> None:
+    """Pass when nobody holds `directory`; raises `DirectoryHeldError`, which names who does."""
+    path = directory / LOCK_FILE
+    if not path.exists():
+        return
+    file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        _lock(file, directory)
+    finally:
+        os.close(file)  # gives the lock back as well
+
+
 def read_holder(directory: Path) -> Holder | None:
     """Return what the last holder wrote, or None when it left in order or wrote nothing."""
     with suppress(OSError, msgspec.DecodeError):
