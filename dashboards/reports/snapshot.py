@@ -2,19 +2,19 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from schemas.errors import ConfigError
 
-Row = dict[str, object]
+Row = dict[str, Any]
 
 
 class Rows(Protocol):
     """The one method of the store that a report needs."""
 
-    def rows(self, query_name: str, **params: object) -> list[Row]:
+    def rows(self, query_name: str, /, **params: Any) -> list[Row]:  # noqa: ANN401 - the store's
         """Return the rows of a named query."""
 
 

@@ -57,6 +57,6 @@ class FakeRows:
         self.answers = answers
         self.asked: list[tuple[str, dict[str, object]]] = []
 
-    def rows(self, query_name: str, **params: object) -> list[Row]:
+    def rows(self, query_name: str, /, **params: object) -> list[Row]:
         self.asked.append((query_name, params))
         return self.answers.get(query_name, [])
