@@ -9,7 +9,7 @@ from streams.verify import Rejected, Verdict
 
 FAULTS: Final = ("schema", "bounds", "internal_error", "refused_by_store")  # what a fault of ours looks like
 REMEMBERED: Final = 32  # verdicts a probe
-LEAST_FAULTS: Final = 100  # below it a few broken senders could stop a small mesh
+LEAST_FAULTS: Final = 24  # below it one bad minute of a small mesh would do
 SILENT_AFTER_MS: Final = 60_000
 MAX_FOREIGN_IN_A_ROW: Final = 1000
 

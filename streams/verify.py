@@ -96,10 +96,12 @@ def rejected(message: RawMessage, membership: Membership, reason: QuarantineReas
     """Return the message as one for quarantine, with what can be said of its sender."""
     claim = read_claim(message.value) if len(message.value) <= MAX_VALUE_BYTES else Claim()
     try:
-        signed = _signer(message, membership).probe_id == claim.probe_id
+        signer = _signer(message, membership).probe_id
     except WireError:
-        signed = False
-    return Rejected(message, reason, detail[:MAX_DETAIL_CHARS], claim, signed)
+        return Rejected(message, reason, detail[:MAX_DETAIL_CHARS], claim, signed=False)
+    if claim.probe_id == "":  # its words cannot be read, its signature can
+        claim = Claim(probe_id=signer)
+    return Rejected(message, reason, detail[:MAX_DETAIL_CHARS], claim, signed=signer == claim.probe_id)
 
 
 def _verified(message: RawMessage, membership: Membership, now_ms: int) -> Verified:
