@@ -47,7 +47,7 @@ Command = Impair | Adjust | Snapshot | Stop
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A command under a number, which its answer repeats: an answer that came too late is not taken for the next one."""
+    """A command under a number, which its answer repeats: a late answer is not taken for the next one."""
 
     id: int
     command: Command
@@ -64,7 +64,7 @@ class LinkState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ledger(msgspec.Struct, frozen=True, kw_only=True):
-    """The counts of a whole lab. `overrun` frames were dropped before the wire saw them: the truth is whole only at 0."""
+    """The counts of a whole lab. `overrun` frames were dropped before the wire saw them: the truth needs 0."""
 
     links: tuple[LinkState, ...]
     in_flight: int

@@ -26,7 +26,7 @@ class Gauges(NamedTuple):
 
 
 def lane_pairs(topology: Topology, ifindex: Callable[[str], int], seed: int) -> dict[str, Pair]:
-    """Return the two lanes of every link; each draws from its own source, so one link's traffic moves no other's dice."""
+    """Return the two lanes of every link; each has its own dice, so one link's traffic moves no other's."""
 
     def lane(number: int, link: Link, leg: int, impairment: Impairment, out: str) -> Lane:
         rng = random.Random(f"{seed}/{link.name}/{leg}")  # noqa: S311 - dice of a lab, to be thrown again alike

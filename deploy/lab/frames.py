@@ -8,31 +8,24 @@ import errno
 import os
 import socket
 import struct
-from typing import Final
+from typing import Final, Literal
 
-import numpy as np
+from schemas.clock import Clock
 
 SLOT_BYTES: Final = 2048
 BATCH: Final = 64
 
 Frame = tuple[int, int, int, int]  # slot, interface index, size in bytes, arrival on the wall clock in ns
 
-_MSGHDR: Final = np.dtype(
-    [
-        ("name", "<u8"),
-        ("name_bytes", "<u8"),
-        ("iov", "<u8"),
-        ("iov_count", "<u8"),
-        ("control", "<u8"),
-        ("control_bytes", "<u8"),
-        ("flags", "<u8"),
-        ("size", "<u4"),
-        ("pad", "<u4"),
-    ]
-)
-_IOVEC: Final = np.dtype([("base", "<u8"), ("size", "<u8")])
-_ADDRESS: Final = np.dtype([("family", "<u2"), ("protocol", ">u2"), ("ifindex", "<i4"), ("rest", "V12")])
-_STAMP: Final = np.dtype([("bytes", "<u8"), ("level", "<i4"), ("type", "<i4"), ("s", "<i8"), ("ns", "<i8")])
+# Places in the kernel's structures, counted in words of the named size.
+_HEAD: Final = 8  # 8-byte words of a struct mmsghdr:
+_NAME, _NAME_BYTES, _IOV, _IOV_COUNT, _CONTROL, _CONTROL_BYTES, _SIZE = 0, 1, 2, 3, 4, 5, 7
+_ADDRESS: Final = 8  # 4-byte words we give to a struct sockaddr_ll (it fills five):
+_FAMILY_PROTOCOL, _IFINDEX = 0, 1
+_ADDRESS_BYTES: Final = 20
+_STAMP: Final = 4  # 8-byte words of a control message with a timespec:
+_S, _NS = 2, 3
+_IOVEC: Final = 2  # 8-byte words of a struct iovec: base, size
 
 _ETH_P_ALL: Final = 3
 _SOL_PACKET: Final = 263
@@ -62,75 +55,82 @@ def open_packet_socket() -> socket.socket:
 class FramePort:
     """Slots for frames in flight, and the socket they come from and go to."""
 
-    def __init__(self, sock: socket.socket, slots: int = 8192) -> None:
-        self._fd = sock.fileno()
+    def __init__(self, sock: socket.socket, clock: Clock, slots: int = 8192) -> None:
         self._sock = sock
+        self._clock = clock
+        self._fd = sock.fileno()
         libc = ctypes.CDLL(None, use_errno=True)
         self._recvmmsg, self._sendmmsg = libc.recvmmsg, libc.sendmmsg
         self._sendmmsg.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int]
         self._recvmmsg.argtypes = [*self._sendmmsg.argtypes, ctypes.c_void_p]
-        self._store = np.zeros(slots * SLOT_BYTES, dtype=np.uint8)
-        self.buffer = memoryview(self._store.data)
+        self.buffer, base = _memory(slots * SLOT_BYTES, "B")
         self._free = list(range(slots - 1, -1, -1))
         self._waiting = [self._free.pop() for _ in range(BATCH)]  # the slots that the next receive fills
-        self._lay_out(slots)
         self._overrun = 0
+        self._in, self._in_at = _memory(BATCH * _HEAD * 8, "Q")
+        self._out, self._out_at = _memory(BATCH * _HEAD * 8, "Q")
+        self._from, self._to, self._stamps = self._addresses(self._in), self._addresses(self._out), self._controls()
+        self._in_iov, self._in_iov_at = _iovecs(base, slots)
+        self._out_iov, self._out_iov_at = _iovecs(base, slots)
+        for place in range(BATCH):
+            self._to[place * _ADDRESS + _FAMILY_PROTOCOL] = socket.AF_PACKET | socket.htons(_ETH_P_ALL) << 16
+            self._arm(place)
 
-    def _lay_out(self, slots: int) -> None:
-        base = self._store.ctypes.data + np.arange(slots, dtype=np.uint64) * np.uint64(SLOT_BYTES)
-        self._in_iov, self._out_iov = np.zeros(slots, dtype=_IOVEC), np.zeros(slots, dtype=_IOVEC)
-        self._in_iov["base"] = self._out_iov["base"] = base
-        self._in_iov["size"] = SLOT_BYTES
-        self._in, self._out = np.zeros(BATCH, dtype=_MSGHDR), np.zeros(BATCH, dtype=_MSGHDR)
-        self._from, self._to = np.zeros(BATCH, dtype=_ADDRESS), np.zeros(BATCH, dtype=_ADDRESS)
-        self._stamps = np.zeros(BATCH, dtype=_STAMP)
-        self._in["name"], self._out["name"] = _rows(self._from), _rows(self._to)
-        self._in["control"] = _rows(self._stamps)
-        self._in["iov_count"] = self._out["iov_count"] = 1
-        self._out["name_bytes"] = _ADDRESS.itemsize
-        self._to["family"], self._to["protocol"] = socket.AF_PACKET, _ETH_P_ALL
-        self._in_at, self._out_at = self._in_iov.ctypes.data, self._out_iov.ctypes.data
-        self._in_vector, self._out_vector = self._in.ctypes.data, self._out.ctypes.data
-        self._out_sizes = self._out_iov["size"]
-        self._arm(BATCH)
+    def _addresses(self, heads: memoryview) -> memoryview:
+        words, at = _memory(BATCH * _ADDRESS * 4, "i")
+        for place in range(BATCH):
+            heads[place * _HEAD + _NAME] = at + place * _ADDRESS * 4
+            heads[place * _HEAD + _NAME_BYTES] = _ADDRESS_BYTES
+            heads[place * _HEAD + _IOV_COUNT] = 1
+        return words
 
-    def _arm(self, count: int) -> None:
-        """Make the first `count` receive headers ready again; the kernel overwrote their lengths."""
-        head = self._in[:count]
-        head["iov"] = [self._in_at + slot * 16 for slot in self._waiting[:count]]
-        head["name_bytes"] = _ADDRESS.itemsize
-        head["control_bytes"] = _STAMP.itemsize
+    def _controls(self) -> memoryview:
+        words, at = _memory(BATCH * _STAMP * 8, "q")
+        for place in range(BATCH):
+            self._in[place * _HEAD + _CONTROL] = at + place * _STAMP * 8
+        return words
+
+    def _arm(self, place: int) -> None:
+        """Make a receive header ready again: the kernel overwrote its lengths, and its slot may be a new one."""
+        head = place * _HEAD
+        self._in[head + _NAME_BYTES] = _ADDRESS_BYTES
+        self._in[head + _IOV] = self._in_iov_at + self._waiting[place] * _IOVEC * 8
+        self._in[head + _CONTROL_BYTES] = _STAMP * 8
 
     def receive(self) -> list[Frame]:
-        """Return the frames that wait, at most BATCH, in order of arrival; each slot is the caller's until `release`."""
+        """Return the frames that wait, at most BATCH, in order of arrival; the caller gives the slots back."""
         room = min(BATCH, len(self._free))
         if room == 0:
             return []  # all slots are in flight: the kernel's queue holds the rest, stamped
-        count = _done(self._recvmmsg(self._fd, self._in_vector, room, socket.MSG_DONTWAIT, None))
-        if count == 0:
-            return []
-        stamps = (self._stamps["s"][:count] * 1_000_000_000 + self._stamps["ns"][:count]).tolist()
-        frames = list(
-            zip(
-                self._waiting[:count],
-                self._from["ifindex"][:count].tolist(),
-                self._in["size"][:count].tolist(),
-                stamps,
-                strict=True,
-            )
-        )
-        self._waiting[:count] = [self._free.pop() for _ in range(count)]
-        self._arm(count)
-        return frames
+        count = _done(self._recvmmsg(self._fd, self._in_at, room, socket.MSG_DONTWAIT, None))
+        return [self._take(place) for place in range(count)]
 
-    def send(self, frames: list[tuple[int, int, int]]) -> int:
-        """Send (slot, interface index, size in bytes), at most BATCH, and return how many went before one was refused."""
-        count = len(frames)
-        slots, ifindexes, sizes = zip(*frames, strict=True)
-        self._out_sizes[list(slots)] = sizes
-        self._out["iov"][:count] = [self._out_at + slot * 16 for slot in slots]
-        self._to["ifindex"][:count] = ifindexes
-        return _done(self._sendmmsg(self._fd, self._out_vector, count, socket.MSG_DONTWAIT))
+    def _take(self, place: int) -> Frame:
+        stamp = place * _STAMP
+        frame = (
+            self._waiting[place],
+            self._from[place * _ADDRESS + _IFINDEX],
+            self._in[place * _HEAD + _SIZE],
+            self._stamps[stamp + _S] * 1_000_000_000 + self._stamps[stamp + _NS],
+        )
+        self._waiting[place] = self._free.pop()
+        self._arm(place)
+        return frame
+
+    def send(self, frames: list[tuple[int, int, int]]) -> tuple[int, int, int]:
+        """Send (slot, interface index, size in bytes), at most BATCH, in one system call.
+
+        Returns:
+            How many went before one was refused, and the monotonic times in ns around the system call.
+        """
+        for place, (slot, ifindex, size) in enumerate(frames):
+            self._out_iov[slot * _IOVEC + 1] = size
+            self._out[place * _HEAD + _IOV] = self._out_iov_at + slot * _IOVEC * 8
+            self._to[place * _ADDRESS + _IFINDEX] = ifindex
+        start_ns = self._clock.mono_ns()
+        count = self._sendmmsg(self._fd, self._out_at, len(frames), socket.MSG_DONTWAIT)
+        end_ns = self._clock.mono_ns()
+        return _done(count), start_ns, end_ns
 
     def copy(self, slot: int, size: int) -> int | None:
         """Return a slot with the same frame, or None when every slot is in flight."""
@@ -168,6 +168,16 @@ def _done(count: int) -> int:
     raise OSError(code, os.strerror(code))
 
 
-def _rows(array: "np.ndarray[tuple[int], np.dtype[np.void]]") -> "np.ndarray[tuple[int], np.dtype[np.uint64]]":
-    """Return the address of each row."""
-    return array.ctypes.data + np.arange(len(array), dtype=np.uint64) * np.uint64(array.itemsize)
+def _memory(size: int, form: Literal["B", "i", "q", "Q"]) -> tuple[memoryview, int]:
+    """Return zeroed memory as words of a struct format character, and its address."""
+    block = ctypes.create_string_buffer(size)
+    return memoryview(block).cast("B").cast(form), ctypes.addressof(block)  # the view keeps the block alive
+
+
+def _iovecs(base: int, slots: int) -> tuple[memoryview, int]:
+    """Return one struct iovec a slot, over the whole slot."""
+    words, at = _memory(slots * _IOVEC * 8, "Q")
+    for slot in range(slots):
+        words[slot * _IOVEC] = base + slot * SLOT_BYTES
+        words[slot * _IOVEC + 1] = SLOT_BYTES
+    return words, at

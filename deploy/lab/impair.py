@@ -26,7 +26,10 @@ class Way:
         self.impairment = impairment
 
     def decide(self, arrival_ns: int, size_bytes: int) -> Decision:
-        """Return what happens to an IP packet of `size_bytes` that arrives now. A packet lost after the queue used its rate."""
+        """Return what happens to an IP packet of `size_bytes` that arrives now.
+
+        A packet that is lost on the cable has used its share of the rate before.
+        """
         rule = self.impairment
         if rule.cut:
             return Fate.DOWN, 0, False

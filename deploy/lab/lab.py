@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +19,7 @@ from deploy.lab.marks import MarkLayout
 from deploy.lab.topology import Topology, check_topology
 from deploy.lab.wire import CONFIG_FILE, WireConfig
 from schemas.clock import Clock, SystemClock
-from schemas.errors import UnavailableError
+from schemas.errors import ConfigError, UnavailableError
 
 log = structlog.get_logger(__name__)
 
@@ -32,13 +32,18 @@ _serial = itertools.count()
 class Lab:
     """A running lab."""
 
-    def __init__(self, topology: Topology, run_dir: Path, run_id: str, wire: WireClient, wire_pid: int) -> None:
-        self.topology = topology
+    def __init__(self, config: WireConfig, run_dir: Path, wire: WireClient, process: "subprocess.Popen[bytes]") -> None:
+        self.topology = config.topology
         self.run_dir = run_dir
-        self.run_id = run_id
+        self.run_id = config.run_id
         self.wire = wire
-        self.wire_pid = wire_pid
-        self._hosts = {host.name: host for host in topology.hosts}
+        self.wire_pid = process.pid
+        self._process = process
+        self._hosts = {host.name: host for host in config.topology.hosts}
+
+    def alive(self) -> bool:
+        """Return whether the wire process runs."""
+        return self._process.poll() is None
 
     def namespace(self, host: str) -> str:
         """Return the namespace of a host, for `in_namespace`; raises KeyError for an unknown host."""
@@ -108,9 +113,31 @@ def running_lab(
         with _wire_process(run_dir) as process:
             _wait_ready(process, run_dir, until_ns, clock)
             with open_client(run_dir) as wire:
-                yield Lab(topology, run_dir, config.run_id, wire, process.pid)
+                yield Lab(config, run_dir, wire, process)
     finally:
         namespaces.remove(config.run_id)
+
+
+def take_down(run_dir: Path, *, deadline_s: float, clock: Clock | None = None) -> None:
+    """End the lab of `run_dir`, which another process holds or held; its records stay.
+
+    Raises:
+        ConfigError: the folder holds no lab.
+        UnavailableError: its namespaces were still there at the deadline.
+    """
+    clock = clock or SystemClock()
+    until_ns = clock.mono_ns() + round(deadline_s * 1e9)
+    try:
+        config = msgspec.json.decode((run_dir / CONFIG_FILE).read_bytes(), type=WireConfig)
+    except FileNotFoundError as err:
+        raise ConfigError(f"{run_dir}: no lab was ever up here; give the folder that `lab up` was given") from err
+    with suppress(UnavailableError), open_client(run_dir, timeout_s=deadline_s) as wire:
+        wire.stop()  # its holder sees the end of the wire and cleans up
+    namespaces.remove_stale()
+    while len(left := namespaces.of_run(config.run_id)) > 0:
+        if clock.mono_ns() > until_ns:
+            raise UnavailableError(f"lab: process {config.parent_pid} still holds {len(left)} namespaces; end it")
+        clock.sleep_s(_POLL_S)
 
 
 def _claim(run_dir: Path, config: WireConfig) -> None:

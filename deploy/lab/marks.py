@@ -11,8 +11,9 @@ MarkReader = Callable[[memoryview, int, int], Mark | None]  # (buffer, offset of
 ETHERNET_BYTES = 14
 _PORTS = struct.Struct("!HH")
 _U64 = struct.Struct("!Q")
-_UDP_HEADER_BYTES = 8
-_ICMP_HEADER_BYTES = 8
+_HEADER_BYTES = 8  # of UDP and of ICMP echo alike
+_SHORTEST_BYTES = ETHERNET_BYTES + 20 + _HEADER_BYTES
+_UDP, _ICMP = 17, 1
 _ICMP_ECHO = {8: 0, 0: 1}  # type -> reply
 
 
@@ -32,37 +33,29 @@ class MarkLayout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 def mark_reader(layout: MarkLayout) -> MarkReader:
     """Return a function that reads the mark of a frame, and gives None for frames without one."""
-
-    def udp(buffer: memoryview, at: int, end: int) -> Mark | None:
-        source, destination = _PORTS.unpack_from(buffer, at)
-        if layout.udp_port not in (source, destination):
-            return None
-        payload = at + _UDP_HEADER_BYTES
-        reply = int(destination != layout.udp_port)
-        return _mark(buffer, payload + layout.udp_token_offset, payload + layout.udp_index_offset, end, reply)
-
-    def icmp(buffer: memoryview, at: int, end: int) -> Mark | None:
-        reply = _ICMP_ECHO.get(buffer[at])
-        if reply is None:
-            return None
-        payload = at + _ICMP_HEADER_BYTES
-        return _mark(buffer, payload + layout.icmp_token_offset, payload + layout.icmp_index_offset, end, reply)
-
-    parsers = {17: udp, 1: icmp}
+    port, udp_token, udp_index = layout.udp_port, layout.udp_token_offset, layout.udp_index_offset
+    icmp_token, icmp_index = layout.icmp_token_offset, layout.icmp_index_offset
 
     def read(buffer: memoryview, frame: int, size: int) -> Mark | None:
         at = frame + ETHERNET_BYTES
-        if size < ETHERNET_BYTES + 28 or buffer[frame + 12] != 0x08 or buffer[frame + 13] != 0:
+        if size < _SHORTEST_BYTES or buffer[frame + 12] != 0x08 or buffer[frame + 13] != 0:
             return None  # not IPv4, or too short for IP and UDP or ICMP
         if buffer[at + 7] != 0 or buffer[at + 6] & 0x1F != 0:
             return None  # a later fragment has no ports
-        parse = parsers.get(buffer[at + 9])
-        return None if parse is None else parse(buffer, at + (buffer[at] & 0x0F) * 4, frame + size)
+        payload = at + (buffer[at] & 0x0F) * 4 + _HEADER_BYTES
+        protocol = buffer[at + 9]
+        if protocol == _UDP:
+            source, destination = _PORTS.unpack_from(buffer, payload - _HEADER_BYTES)
+            if port not in (source, destination):
+                return None
+            token_at, index_at, reply = payload + udp_token, payload + udp_index, int(destination != port)
+        elif protocol == _ICMP and buffer[payload - _HEADER_BYTES] in _ICMP_ECHO:
+            token_at, index_at = payload + icmp_token, payload + icmp_index
+            reply = _ICMP_ECHO[buffer[payload - _HEADER_BYTES]]
+        else:
+            return None
+        if token_at + 8 > frame + size or index_at + 8 > frame + size:
+            return None
+        return _U64.unpack_from(buffer, token_at)[0], _U64.unpack_from(buffer, index_at)[0], reply
 
     return read
-
-
-def _mark(buffer: memoryview, token_at: int, index_at: int, end: int, reply: int) -> Mark | None:
-    if max(token_at, index_at) + 8 > end:
-        return None
-    return _U64.unpack_from(buffer, token_at)[0], _U64.unpack_from(buffer, index_at)[0], reply

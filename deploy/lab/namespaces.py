@@ -75,7 +75,12 @@ def make(run_id: str, topology: Topology) -> None:
 
 def remove(run_id: str) -> None:
     """Remove every namespace of a run, and with them links and routes; none left is no error."""
-    _remove([name for name in _listed() if name.startswith(f"{PREFIX}-{run_id}-")])
+    _remove(of_run(run_id))
+
+
+def of_run(run_id: str) -> list[str]:
+    """Return the names of the namespaces that a run has."""
+    return [name for name in _listed() if name.startswith(f"{PREFIX}-{run_id}-")]
 
 
 def remove_stale() -> list[str]:

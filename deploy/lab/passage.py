@@ -9,7 +9,7 @@ from deploy.lab.ledger import Counts, Fate, Recorder
 from deploy.lab.marks import ETHERNET_BYTES, Mark, MarkReader
 from schemas.clock import Clock
 
-EARLY_NS: Final = 20_000  # due within this time leaves now: half of a short sleep is saved, the ledger says so
+EARLY_NS: Final = 50_000  # due within this time leaves now: half of a short sleep is saved, the ledger says so
 _ROUNDS: Final = 8  # then arrivals are looked after, though more is due
 
 
@@ -93,9 +93,10 @@ class Passage:
         """Send all that is due."""
         for _ in range(_ROUNDS):
             due = self._take_due(clock.mono_ns() + EARLY_NS)
-            if len(due) == 0:
+            if len(due) > 0:
+                self._send(due)
+            if len(due) < BATCH:
                 return
-            self._send(due, clock)
 
     def _take_due(self, until_ns: int) -> list[Held]:
         held = self._held
@@ -104,12 +105,11 @@ class Passage:
             due.append(heappop(held))
         return due
 
-    def _send(self, due: list[Held], clock: Clock) -> None:
+    def _send(self, due: list[Held]) -> None:
         """Send a batch; the k-th frame is taken to leave in the middle of its share of the system call."""
         while due:
-            start_ns = clock.mono_ns()
-            sent = self._port.send([(held.slot, held.lane.out_ifindex, held.size) for held in due])
-            share_ns = (clock.mono_ns() - start_ns) // (2 * max(1, sent))
+            sent, start_ns, end_ns = self._port.send([(held.slot, held.lane.out_ifindex, held.size) for held in due])
+            share_ns = (end_ns - start_ns) // (2 * max(1, sent))
             for place, held in enumerate(due[:sent]):
                 self._settle(held, start_ns + (2 * place + 1) * share_ns)
             if sent < len(due):
@@ -117,12 +117,11 @@ class Passage:
             due = due[sent + 1 :]
 
     def _settle(self, held: Held, left_ns: int) -> None:
-        held.lane.counts.left += 1
-        self._port.release(held.slot)
-        if held.mark is not None:
-            self._recorder.add(
-                held.mark, held.lane.crossing, held.stamp_ns, held.delay_ns, left_ns - held.due_ns, held.fate
-            )
+        due_ns, _, slot, _, lane, stamp_ns, delay_ns, mark, fate = held
+        lane.counts.left += 1
+        self._port.release(slot)
+        if mark is not None:
+            self._recorder.add(mark, lane.crossing, stamp_ns, delay_ns, left_ns - due_ns, fate)
 
     def _drop(self, held: Held, fate: Fate) -> None:
         held.lane.counts.drop(fate)

@@ -34,7 +34,7 @@ from schemas.clock import Clock, SystemClock
 log = structlog.get_logger(__name__)
 
 CONFIG_FILE: Final = "wire.json"
-_SHORTEST_SLEEP_NS: Final = 100_000
+_SHORTEST_SLEEP_NS: Final = 150_000
 _LONGEST_SLEEP_NS: Final = 5_000_000  # a command waits no longer than this
 _IDLE_MS: Final = 100
 _CHORES_NS: Final = 2_000_000
@@ -157,7 +157,7 @@ def serve(run_dir: Path, config: WireConfig, clock: Clock) -> None:
         folder = stack.enter_context(short_path(run_dir))
         recorder = Recorder(stack.enter_context((run_dir / RECORDS_FILE).open("ab", buffering=0)).fileno())
         stack.callback(recorder.flush)
-        port = FramePort(packets)
+        port = FramePort(packets, clock)
         lanes = lanes_by_arrival(pairs)
         passage = Passage(port, lanes, mark_reader(config.layout), recorder)
         gauges = Gauges(passage.__len__, port.overrun, recorder.flush, realtime=claim_realtime())
@@ -165,6 +165,7 @@ def serve(run_dir: Path, config: WireConfig, clock: Clock) -> None:
         commands = stack.enter_context(_listen(folder))
         chores = Chores(commands, folder, desk, recorder, config.parent_pid)
         signal.signal(signal.SIGTERM, chores.interrupt)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
         poller = select.poll()
         poller.register(packets, select.POLLIN)
         poller.register(commands, select.POLLIN)

@@ -6,6 +6,7 @@ import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 
 import msgspec
 
@@ -31,7 +32,7 @@ def chain(size: int, forward: Impairment, backward: Impairment | None = None) ->
     hosts = tuple(Host(name=name, addresses=(f"10.77.0.{place + 1}",)) for place, name in enumerate(names))
     links = tuple(
         Link(name=left + right, a=left, b=right, forward=forward, backward=backward or forward)
-        for left, right in zip(names[:-1], names[1:], strict=True)
+        for left, right in pairwise(names)
     )
     return Topology(hosts=hosts, links=links)
 
@@ -84,7 +85,7 @@ def echo(lab: Lab, host: str, *, replies: bool = True) -> Iterator[Arrivals]:
             thread.join()
 
 
-def _serve(sock: socket.socket, arrivals: Arrivals, over: threading.Event, replies: bool) -> None:  # noqa: FBT001
+def _serve(sock: socket.socket, arrivals: Arrivals, over: threading.Event, replies: bool) -> None:
     while not over.is_set():
         if not select.select([sock], [], [], _TICK_S)[0]:
             continue
@@ -102,7 +103,15 @@ class Exchange(msgspec.Struct):
 
 
 def exchange(
-    lab: Lab, source: str, target: str, *, token: int, count: int, spacing_s: float, settle_s: float, size_bytes: int = 64
+    lab: Lab,
+    source: str,
+    target: str,
+    *,
+    token: int,
+    count: int,
+    spacing_s: float,
+    settle_s: float,
+    size_bytes: int = 64,
 ) -> Exchange:
     """Send `count` marked packets, one each `spacing_s`, and collect replies until `settle_s` after the last."""
     clock, seen = SystemClock(), Exchange({}, [])
