@@ -47,8 +47,7 @@ class Way:
     def _transmit(self, arrival_ns: int, size_bytes: int, rate_bps: int, queue_bytes: int) -> int | None:
         """Return when the last bit is out, or None when the queue has no room."""
         start_ns = max(self._free_ns, arrival_ns)
-        backlog_bytes = (start_ns - arrival_ns) * rate_bps // 8_000_000_000
-        if backlog_bytes + size_bytes > queue_bytes:
+        if (start_ns - arrival_ns) * rate_bps > (queue_bytes - size_bytes) * 8_000_000_000:
             return None
         self._free_ns = start_ns + size_bytes * 8_000_000_000 // rate_bps
         return self._free_ns

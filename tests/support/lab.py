@@ -1,5 +1,6 @@
 """Small labs for tests: topologies, an echo that stamps arrivals, and a sender of marked test packets."""
 
+import os
 import select
 import socket
 import struct
@@ -131,3 +132,27 @@ def _collect(sock: socket.socket, seen: Exchange, until_ns: int) -> None:
         if select.select([sock], [], [], left_ns / 1e9)[0]:
             payload, stamp_ns, _ = receive(sock)
             seen.replies.append((index_of(payload), stamp_ns))
+
+
+def ping_once(
+    lab: Lab, source: str, target: str, *, ttl: int = 64, payload: bytes = bytes(16), wait_s: float = 2.0
+) -> tuple[int, str] | None:
+    """Send one ICMP echo; return the ICMP type and sender of the answer to it, or None when none came in time."""
+    identifier = os.getpid() & 0xFFFF
+    with in_namespace(lab.namespace(source)):
+        sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+    with sock:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
+        sock.sendto(_echo_request(identifier, payload), (lab.address(target), 0))
+        while select.select([sock], [], [], wait_s)[0]:
+            packet, sender = sock.recvfrom(2048)
+            if packet[20] in {0, 11}:
+                return packet[20], sender[0]
+    return None
+
+
+def _echo_request(identifier: int, payload: bytes) -> bytes:
+    body = struct.pack("!HH", identifier, 1) + payload
+    total = 0x0800 + sum(struct.unpack(f"!{len(body) // 2}H", body))
+    total = (total & 0xFFFF) + (total >> 16)
+    return struct.pack("!BBH", 8, 0, ~(total + (total >> 16)) & 0xFFFF) + body
