@@ -3,7 +3,8 @@
 Instants are UTC milliseconds.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -71,34 +72,46 @@ class ProbeState(msgspec.Struct, frozen=True, kw_only=True):
     complete_slot_ms: int = -1  # newest slot that it says is done, of any stream
 
 
-def slot_facts(rows: Sequence[Mapping[str, Any]]) -> SlotFacts:
-    """Return the facts of one slot from the rows of `judge_rows`, one a (probe, spool), newest revisions."""
-    last = max(rows, key=_age)
+def slot_facts(row: Mapping[str, Any]) -> SlotFacts:
+    """Return the facts of one row of `judge_rows`: one (probe, spool, stream, slot) at its newest revision."""
     return SlotFacts(
-        start_ms=last["start_ms"],
-        complete=all(row["complete"] for row in rows),
-        sent=_total(rows, "sent"),
-        received=_total(rows, "received"),
-        send_failed=_total(rows, "send_failed"),
-        planned=max(row["planned"] for row in rows),
-        loss_runs=_total(rows, "loss_runs"),
-        loss_run_max=max(row["loss_run_max"] for row in rows),
-        turns=_turns(last),
-        spool=last["spool"],
-        loaded=any(row["loaded"] for row in rows),
-        sick=any(row["probe_sick"] for row in rows),
-        clock_error_us=last["clock_error_us"] if last["clock_synchronised"] else None,
-        mesh_version=last["mesh_version"],
-        revisions=_total(rows, "revision"),
+        start_ms=row["start_ms"],
+        complete=bool(row["complete"]),
+        sent=row["sent"],
+        received=row["received"],
+        send_failed=row["send_failed"],
+        planned=row["planned"],
+        loss_runs=row["loss_runs"],
+        loss_run_max=row["loss_run_max"],
+        turns=_turns(row),
+        spool=sys.intern(row["spool"]),
+        loaded=bool(row["loaded"]),
+        sick=bool(row["probe_sick"]),
+        clock_error_us=row["clock_error_us"] if row["clock_synchronised"] else None,
+        mesh_version=sys.intern(row["mesh_version"]),
+        revisions=row["revision"],
     )
 
 
-def _age(row: Mapping[str, Any]) -> tuple[str, str]:
-    return row["spool"], row["probe_id"]  # a spool's name is a UUIDv7: it sorts by time
+def merge_facts(parts: Sequence[SlotFacts]) -> SlotFacts:
+    """Return one slot that several spools measured (an agent restarted): counts add up, the last one tells the end."""
+    last = max(parts, key=_spool)
+    return msgspec.structs.replace(
+        last,
+        sent=sum(part.sent for part in parts),
+        received=sum(part.received for part in parts),
+        send_failed=sum(part.send_failed for part in parts),
+        planned=max(part.planned for part in parts),
+        loss_runs=sum(part.loss_runs for part in parts),
+        loss_run_max=max(part.loss_run_max for part in parts),
+        loaded=any(part.loaded for part in parts),
+        sick=any(part.sick for part in parts),
+        revisions=sum(part.revisions for part in parts),
+    )
 
 
-def _total(rows: Iterable[Mapping[str, Any]], name: str) -> int:
-    return sum(int(row[name]) for row in rows)
+def _spool(part: SlotFacts) -> str:
+    return part.spool  # a UUIDv7: it sorts by time
 
 
 def _turns(row: Mapping[str, Any]) -> int | None:

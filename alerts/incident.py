@@ -14,7 +14,7 @@ EventKind = Literal[
 ]
 
 
-class Trail(msgspec.Struct, frozen=True, kw_only=True):
+class Trail(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What converge needs to know again; stored as JSON in `incident.evidence`."""
 
     grade: Grade
@@ -26,6 +26,8 @@ class Trail(msgspec.Struct, frozen=True, kw_only=True):
     notice: NoticeKind = ""  # this revision is to be told
     told: tuple[str, ...] = ()  # notices that were asked for so far
     flaps: int = 0
+    name_zh: str = ""  # of the cause, as people call it
+    name_en: str = ""
     flash: bool = False  # an interruption shorter than the policy's `flash_s`
 
 

@@ -7,6 +7,8 @@ answered. The early revision of a stream that fell silent thus ends in a run, th
 
 from collections.abc import Sequence
 
+import msgspec
+
 from alerts.facts import SICK_COVERAGE, PlannedStream, ProbeState, SlotFacts
 from alerts.policy import Direction, Policy, Rule, check_direction
 from alerts.verdict import Reason, State, Verdict
@@ -25,7 +27,9 @@ def judge(stream: PlannedStream, slots: Sequence[SlotFacts], probe: ProbeState, 
     """
     blind = _blind(stream, slots, probe, policy, now_ms)
     if blind != "":
-        return _verdict(stream, slots, "insufficient", blind)
+        verdict = _verdict(stream, slots, "insufficient", blind)
+        due_ms = expected_slot_ms(stream, policy, now_ms)
+        return verdict if len(slots) > 0 else msgspec.structs.replace(verdict, window_start_ms=due_ms)
     usable = [slot for slot in slots if slot.sent > 0 and not slot.loaded and not slot.sick]
     run_rule = next(rule for rule in policy.rule if _applies(rule, stream, "loss_run_ms"))
     cut = _judge_run(stream, slots, usable, run_rule)
