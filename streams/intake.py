@@ -1,0 +1,156 @@
+"""The intake: messages wait here until they are stored, and only then are acknowledged, in the order they came.
+
+Nothing is acknowledged that the store has not answered for; a store that is away is waited for; what belongs to a
+former assignment of partitions is forgotten, never acknowledged. An event is whatever can be acknowledged.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import Final, NamedTuple, NoReturn, Protocol
+
+import msgspec
+import structlog
+
+from schemas.clock import Clock, wall_ms
+from schemas.errors import StoreTransientError
+from streams.breaker import BreakerTrippedError
+from streams.flush import FlushReport
+from streams.messages import RawMessage
+
+EXIT_UNKNOWN: Final = 1  # an error nobody foresaw: the restart repeats what was not acknowledged
+EXIT_BREAKER: Final = 3  # most is suddenly wrong: a restart alone will not help
+FIRST_WAIT_S: Final = 0.1
+LONGEST_WAIT_S: Final = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+class Event(Protocol):
+    """What came from the broker."""
+
+    def ack(self) -> object:
+        """Let the offset be committed."""
+
+
+class Taken(NamedTuple):
+    """A message and the event it came with."""
+
+    event: Event
+    message: RawMessage
+
+
+class Counters(msgspec.Struct, kw_only=True):
+    """What this worker did since its start; ages and counts of now."""
+
+    messages: int = 0
+    stored: int = 0
+    quarantined: int = 0
+    foreign: int = 0
+    faults: int = 0
+    windows: int = 0
+    flushes: int = 0
+    retries: int = 0
+    forgotten: int = 0
+    pending: int = 0
+    last_age_ms: int = 0  # of the oldest message of the last flush, when it was stored
+    last_flush_ms: int = 0  # how long it took
+
+
+class Intake:
+    """Pending messages of one worker, in one event loop; `store` runs in one thread of its own."""
+
+    def __init__(
+        self,
+        store: Callable[[Sequence[RawMessage]], FlushReport],
+        executor: Executor,
+        clock: Clock,
+        *,
+        batch: int,
+        fatal: Callable[[int, str], NoReturn],
+    ) -> None:
+        """Keep what it works with.
+
+        Args:
+            store: stores messages; called in the executor, one call at a time.
+            executor: one thread.
+            clock: measures.
+            batch: messages of a flush; as many may wait before who brings more must wait too.
+            fatal: ends the process with an exit code and a text; does not return.
+        """
+        self.counters = Counters()
+        self._store = store
+        self._executor = executor
+        self._clock = clock
+        self._batch = batch
+        self._fatal = fatal
+        self._pending: list[Taken] = []
+        self._assignment = 0
+        self._lock = asyncio.Lock()
+        self._wake = asyncio.Event()
+
+    async def put(self, event: Event, message: RawMessage) -> None:
+        """Take a message; return at once, or after a flush where enough wait already."""
+        self._pending.append(Taken(event, message))
+        self._wake.set()
+        if len(self._pending) >= self._batch:
+            await self.flush()
+
+    async def run(self, gather_s: float) -> None:
+        """Flush for ever, `gather_s` seconds after a message came: those of one slot come together."""
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(gather_s)
+            self._wake.clear()
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Store and acknowledge all that waits; give up what another assignment has made stale."""
+        async with self._lock:
+            while self._pending:
+                batch = self._pending[: self._batch]
+                if not await self._stored(batch, self._assignment):
+                    return
+                del self._pending[: len(batch)]
+                for taken in batch:  # no await in between: a commit sees all of them or none
+                    taken.event.ack()
+                self.counters.pending = len(self._pending)
+                await asyncio.sleep(0)
+
+    async def forget(self) -> None:
+        """Drop what waits, unacknowledged: partitions change hands, and whoever owns them next reads it again."""
+        self._assignment += 1
+        async with self._lock:
+            self.counters.forgotten += len(self._pending)
+            self._pending.clear()
+
+    async def _stored(self, batch: Sequence[Taken], assignment: int) -> bool:
+        """Return True when the batch is stored; False when its partitions changed hands before it was."""
+        messages = [taken.message for taken in batch]
+        wait_s = FIRST_WAIT_S
+        while True:
+            try:
+                await self._store_once(messages)
+            except StoreTransientError as err:
+                self.counters.retries += 1
+                log.warning("store away", waiting_messages=len(self._pending), again_in_s=wait_s, error=str(err))
+                await asyncio.sleep(wait_s)
+                wait_s = min(wait_s * 2, LONGEST_WAIT_S)
+                if self._assignment != assignment:
+                    return False
+            except BreakerTrippedError as err:
+                self._fatal(EXIT_BREAKER, str(err))
+            except Exception as err:  # noqa: BLE001 - unknown: nothing is acknowledged, a restart repeats it
+                self._fatal(EXIT_UNKNOWN, f"{type(err).__name__}: {err}")
+            else:
+                return self._assignment == assignment
+
+    async def _store_once(self, messages: Sequence[RawMessage]) -> None:
+        started_ns = self._clock.mono_ns()
+        report = await asyncio.get_running_loop().run_in_executor(self._executor, self._store, messages)
+        counters = self.counters
+        for name in ("messages", "stored", "quarantined", "foreign", "faults", "windows"):
+            setattr(counters, name, getattr(counters, name) + getattr(report, name))
+        counters.flushes += 1
+        counters.last_flush_ms = (self._clock.mono_ns() - started_ns) // 1_000_000
+        counters.last_age_ms = wall_ms(self._clock) - report.oldest_ms
