@@ -110,6 +110,7 @@ class Agent:
             if until_ms is None and (newer is not None or self._file.is_stale):
                 slot_ms = slice_.schedule.slot_ms
                 until_ms = floor_ms(wall_ms(self._clock), slot_ms) + slot_ms  # no slot is in two runs
+                run.end_at(until_ms)
             if run.is_clock_back:
                 log.error("wall clock went back, a new run begins", probe_id=slice_.probe_id)
                 break

@@ -60,6 +60,10 @@ class Run:
         self._work_and_sleep()
         return is_look
 
+    def end_at(self, end_ms: int) -> None:
+        """Leave the slots from `end_ms` on to the next run."""
+        self._slots.end_at(end_ms)
+
     def finish(self) -> None:
         """Hand over what is settled, and a last heartbeat."""
         self._engine.tick()

@@ -86,6 +86,11 @@ class SlotKeeper:
         self._slots: dict[int, Slot] = {}  # by start, in order
         self._work: Iterator[None] | None = None
         self._looked = False
+        self._end_ms: int | None = None
+
+    def end_at(self, end_ms: int) -> None:
+        """Open no slot from `end_ms` on: the next run has it."""
+        self._end_ms = end_ms
 
     def step(self) -> bool:
         """Do one small piece of work, about one stream; return whether there is more to do now."""
@@ -105,7 +110,8 @@ class SlotKeeper:
         self._looked = True
         now_ms = wall_ms(self._clock)
         start_ms = floor_ms(now_ms, self._slot_ms)
-        if start_ms not in self._slots and start_ms > max(self._slots, default=-1):
+        is_ours = self._end_ms is None or start_ms < self._end_ms
+        if is_ours and start_ms > max(self._slots, default=-1):
             self._slots[start_ms] = Slot(start_ms=start_ms, end_ms=start_ms + self._slot_ms)
         changed = self._silence.changed(self._engine.last_answered_index, self._engine.last_settled_index)
         for slot in self._slots.values():

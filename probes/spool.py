@@ -66,6 +66,7 @@ class Spool:
         self._config = config
         self._clock = clock
         self._chains: dict[tuple[str, str], _Chain] = {}  # by (spool_id, topic), as committed
+        self._group: dict[tuple[str, str], _Chain] = {}  # the same in the transaction at hand; empty outside of one
         self._used_bytes = _used_bytes(db)
 
     def append(self, topic: str, make: Make) -> int:
@@ -93,7 +94,8 @@ class Spool:
         self._again_if_damaged(self._trim)
 
     def states(self) -> list[SpoolState]:
-        """Return what this file knows of every (spool_id, topic); callable inside a `make`, before its group counts."""
+        """Return what this file knows of every (spool_id, topic); callable inside a `make` too."""
+        self._note_last()
         return read_states(self._db)
 
     def close(self) -> None:
@@ -110,21 +112,30 @@ class Spool:
             return work()
 
     def _append_all(self, entries: Sequence[Entry]) -> list[int]:
-        chains, used = dict(self._chains), self._used_bytes
+        used = self._used_bytes
         seqs = []
-        with self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            for spool_id, topic, make in entries:
-                chain = chains.get((spool_id, topic)) or self._new_chain(spool_id, topic)
-                seq = chain.last_seq + 1
-                used += self._insert(chain.row, seq, *make(seq))
-                chains[spool_id, topic] = _Chain(chain.row, seq)
-                seqs.append(seq)
-            last = [(chain.last_seq, chain.row) for chain in chains.values()]
-            self._db.executemany("UPDATE chain SET last_seq = ? WHERE id = ?", last)
-            used -= self._make_room(used - self._config.max_bytes)
-        self._chains, self._used_bytes = chains, used
+        self._group = dict(self._chains)
+        try:
+            with self._db:
+                self._db.execute("BEGIN IMMEDIATE")
+                for spool_id, topic, make in entries:
+                    chain = self._group.get((spool_id, topic)) or self._new_chain(spool_id, topic)
+                    seq = chain.last_seq + 1
+                    used += self._insert(chain.row, seq, *make(seq))
+                    self._group[spool_id, topic] = _Chain(chain.row, seq)
+                    seqs.append(seq)
+                self._note_last()
+                used -= self._make_room(used - self._config.max_bytes)
+            self._chains, self._used_bytes = self._group, used
+        finally:
+            self._group = {}
         return seqs
+
+    def _note_last(self) -> None:
+        """Write the last seqs of the group at hand; once a group, and before anybody looks."""
+        last = [(chain.last_seq, chain.row) for chain in self._group.values()]
+        if last:
+            self._db.executemany("UPDATE chain SET last_seq = ? WHERE id = ?", last)
 
     def _new_chain(self, spool_id: str, topic: str) -> _Chain:
         sql = "INSERT INTO chain (spool_id, topic, last_seq) VALUES (?, ?, -1)"

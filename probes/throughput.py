@@ -82,12 +82,9 @@ def run_test(
         log.error("throughput test cannot send", test_id=slot.id, error=str(err))  # noqa: TRY400 - a fact, one line
         return TestResult()
     with sock:
-        try:
-            sent = _send_train(sock, slot, token, clock=clock, stop=stop)
-        except ConnectionRefusedError:
-            return TestResult(outcome="refused")
-        if sent == 0:
-            return TestResult()
+        sent, is_refused = _send_train(sock, slot, token, clock=clock, stop=stop)
+        if is_refused or sent == 0:
+            return TestResult(sent_packets=sent, outcome="refused" if is_refused else "send_failed")
         report = _ask(sock, token, sent, clock)
     if report is None:
         return TestResult(sent_packets=sent, outcome="no_answer")
@@ -109,12 +106,10 @@ def _open_socket(slot: ThroughputSlot, netns: str | None) -> socket.socket:
     return sock
 
 
-def _send_train(sock: socket.socket, slot: ThroughputSlot, token: bytes, *, clock: Clock, stop: threading.Event) -> int:
-    """Send for the duration at the set rate of IP bytes and return how many packets left.
-
-    Raises:
-        ConnectionRefusedError: Nobody listens there.
-    """
+def _send_train(
+    sock: socket.socket, slot: ThroughputSlot, token: bytes, *, clock: Clock, stop: threading.Event
+) -> tuple[int, bool]:
+    """Send for the duration at the set rate of IP bytes; return (packets that left, whether nobody listens there)."""
     size = slot.packet_bytes - HEADER_BYTES[6 if sock.family == socket.AF_INET6 else 4]
     apart_ns = slot.packet_bytes * 8_000_000_000 // slot.set_bps
     due_ns, sent = clock.mono_ns(), 0
@@ -125,19 +120,14 @@ def _send_train(sock: socket.socket, slot: ThroughputSlot, token: bytes, *, cloc
         due_ns = max(due_ns, now_ns - MAX_LAG_NS) + apart_ns
         if stop.is_set():
             break
-        sent += _send(sock, pack(TrainPacket("data", token, number), size))
-    return sent
-
-
-def _send(sock: socket.socket, payload: bytes) -> int:
-    """Return 1 when the packet left, 0 when the host itself refused it."""
-    try:
-        sock.send(payload)
-    except ConnectionRefusedError:
-        raise
-    except OSError:
-        return 0
-    return 1
+        try:
+            sock.send(pack(TrainPacket("data", token, number), size))
+            sent += 1
+        except ConnectionRefusedError:
+            return sent, True
+        except OSError:  # this host refused it: no route, no buffer
+            continue
+    return sent, False
 
 
 def _ask(sock: socket.socket, token: bytes, sent: int, clock: Clock) -> TrainPacket | None:

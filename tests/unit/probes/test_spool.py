@@ -107,6 +107,18 @@ def test_a_state_says_how_far_everything_is_acknowledged(spool: Spool) -> None:
     assert (state.last_seq, state.acked_seq, state.dropped) == (3, 1, [])
 
 
+def test_a_state_told_inside_a_group_counts_what_the_group_wrote_before(spool: Spool) -> None:
+    told: list[int] = []
+
+    def telling(_: int) -> tuple[bytes, list[tuple[str, bytes]]]:
+        told.extend(state.last_seq for state in spool.states() if state.topic == TOPIC)
+        return b"", []
+
+    spool.append(TOPIC, saying(b"v"))
+    spool.append_all([Entry(spool.spool_id, TOPIC, saying(b"v")), Entry(spool.spool_id, "health", telling)])
+    assert told == [1]
+
+
 def test_the_reserve_is_forgotten_after_its_time_and_finished_runs_with_it(path: Path, clock: ManualClock) -> None:
     with open_spool(path, clock=clock) as first:
         first.append(TOPIC, saying(b"v"))
