@@ -6,7 +6,6 @@ from one lost on the way back. T2 is the kernel's receive time. T3 in the packet
 time of the same reply follows in the session's next one.
 """
 
-import ipaddress
 import select
 import socket
 from collections import Counter
@@ -23,6 +22,7 @@ from probes.engine.adjtimex import error_estimate, read_clock
 from probes.engine.libc import MSG_ERRQUEUE
 from probes.engine.mmsg import MSG_TRUNC, NAME_BYTES, ORIGIN_STAMP, Control, Mailbox
 from probes.engine.sockets import SocketReport
+from probes.gate import Allowed, Limits
 from schemas.clock import Clock
 from schemas.errors import ConfigError
 
@@ -37,7 +37,6 @@ _POLL_S: Final = 0.1  # how long a stop may go unnoticed
 _SECOND_NS: Final = 1_000_000_000
 _REPORT_NS: Final = 60 * _SECOND_NS
 _MAX_AWAITED: Final = 16_384
-_MAX_KNOWN: Final = 65_536
 
 
 class ReflectorEndpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,51 +67,6 @@ class Session:
         self.counter = 0  # of the next reply
         self.follow_up: tuple[int, int] | None = None  # newest (counter, kernel transmit time)
         self.last_mono_ns = 0
-
-
-class Limits:
-    """Packets answered in the current second, in all and by source."""
-
-    def __init__(self, per_source: int, total: int) -> None:
-        self._per_source = per_source
-        self._total = total
-        self._second = -1
-        self._answered = 0
-        self._by_source: Counter[bytes] = Counter()
-
-    def allow(self, source: bytes, mono_ns: int) -> bool:
-        """Return whether one more packet to `source` stays within both limits, and count it if so."""
-        second = mono_ns // _SECOND_NS
-        if second != self._second:
-            self._second, self._answered = second, 0
-            self._by_source.clear()
-        if self._answered >= self._total or self._by_source[source] >= self._per_source:
-            return False
-        self._answered += 1
-        self._by_source[source] += 1
-        return True
-
-
-class Allowed:
-    """Which peers may be answered; remembers its verdicts, because asking a prefix list costs more than a reply."""
-
-    def __init__(self, allow: tuple[str, ...]) -> None:
-        try:
-            self._networks = [ipaddress.ip_network(entry) for entry in allow]
-        except ValueError as err:
-            raise ConfigError(f"reflector allow: {err}; give addresses or prefixes such as 10.0.0.0/24") from err
-        self._known: dict[bytes, bool] = {}
-
-    def __contains__(self, packed: bytes) -> bool:
-        """Return whether the peer with this packed address is on the list."""
-        known = self._known.get(packed)
-        if known is None:
-            if len(self._known) >= _MAX_KNOWN:
-                self._known.clear()
-            address = ipaddress.ip_address(packed)
-            known = any(address in network for network in self._networks)
-            self._known[packed] = known
-        return known
 
 
 class Listener:

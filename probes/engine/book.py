@@ -31,6 +31,14 @@ _CELL: Final = np.dtype(
         ("void", "?"),  # the clock stepped while it was in flight
     ]
 )
+# As plain integers: looking up a member of an enumeration costs as much as the rest of a step.
+_PENDING: Final = int(Fate.PENDING)
+_ANSWERED: Final = int(Fate.ANSWERED)
+_LOST: Final = int(Fate.LOST)
+_LATE: Final = int(Fate.LATE)
+_UNREACHABLE: Final = int(Fate.UNREACHABLE)
+_SEND_FAILED: Final = int(Fate.SEND_FAILED)
+
 _MINIMUM_RING: Final = 512
 _FOLLOWED: Final = 64  # replies a row waits for the follow-up stamp of; power of two
 _MAX_U16: Final = 65_535
@@ -72,7 +80,7 @@ class Book:
 
     def plan(self, row: int, due_ns: int) -> int:
         """Enter the next packet of a stream, due at `due_ns` of the wall clock; return its index."""
-        index = int(self.next_index[row])
+        index = self.next_index.item(row)
         at = index & self._mask
         self._cells[row, at] = self._blank
         self._index[row, at] = index
@@ -92,7 +100,7 @@ class Book:
     def send_failed(self, row: int, index: int, cause: str) -> None:
         """Say that a planned packet never left, and why."""
         self.counters.send_failed[cause] += 1
-        self._settle(row, index, Fate.SEND_FAILED)
+        self._settle(row, index, _SEND_FAILED)
 
     def kernel_sent(self, row: int, index: int, stamp_ns: int) -> None:
         """Take the kernel's transmit stamp; one that is before the send, or of a packet long gone, is refused."""
@@ -102,7 +110,7 @@ class Book:
             return
         self._of["t1_ns"][row, at] = stamp_ns
         self._of["kernel_t1"][row, at] = True
-        if self._fate[row, at] == Fate.ANSWERED:
+        if self._fate.item(row, at) == _ANSWERED:
             self.counters.kernel_tx += 1
             self.counters.user_tx -= 1
             self._time(row, at)
@@ -123,12 +131,12 @@ class Book:
         """
         at = self._find(row, index)
         if at < 0:
-            self.counters.ignored["too_old" if index < self.next_index[row] else "never_sent"] += 1
+            self.counters.ignored["too_old" if index < self.next_index.item(row) else "never_sent"] += 1
             return
         fate = self._fate.item(row, at)
-        if fate in (Fate.ANSWERED, Fate.LATE):
+        if fate in (_ANSWERED, _LATE):
             self._duplicate(row, at, counter)
-        elif fate == Fate.SEND_FAILED:
+        elif fate == _SEND_FAILED:
             self.counters.ignored["never_sent"] += 1
         else:
             self._of["t2_ns"][row, at], self._of["t3_ns"][row, at], self._of["t4_ns"][row, at] = t2_ns, t3_ns, t4_ns
@@ -139,7 +147,7 @@ class Book:
         """Replace T3 of the reply that carried `counter` by the kernel's time of it, brought by a later reply."""
         index = self._follow.item(row, counter & (_FOLLOWED - 1))
         at = self._find(row, index) if index >= 0 else -1
-        if at < 0 or self._of["counter"].item(row, at) != counter or self._fate[row, at] != Fate.ANSWERED:
+        if at < 0 or self._of["counter"].item(row, at) != counter or self._fate.item(row, at) != _ANSWERED:
             self.counters.stray_follow_ups += 1
         elif t3_ns != self._of["t3_ns"].item(row, at):
             self._of["t3_ns"][row, at] = t3_ns
@@ -149,9 +157,9 @@ class Book:
     def unreachable(self, row: int, index: int, cause: str) -> None:
         """Take an ICMP error that quotes a packet of ours."""
         at = self._find(row, index)
-        if at >= 0 and self._fate[row, at] in (Fate.PENDING, Fate.LOST):
+        if at >= 0 and self._fate.item(row, at) in (_PENDING, _LOST):
             self.counters.unreachable[cause] += 1
-            self._settle(row, index, Fate.UNREACHABLE)
+            self._settle(row, index, _UNREACHABLE)
         else:
             self.counters.ignored["icmp_error_too_late"] += 1
 
@@ -164,8 +172,8 @@ class Book:
             while queue and queue[0][0] + timeout_ns <= mono_ns:
                 _, row, index = queue.popleft()
                 at = self._find(row, index)
-                if at >= 0 and self._fate[row, at] == Fate.PENDING:
-                    self._settle(row, index, Fate.LOST)
+                if at >= 0 and self._fate.item(row, at) == _PENDING:
+                    self._settle(row, index, _LOST)
 
     def wall_is_steady(self) -> None:
         """Say that the wall clock has not stepped up to now: delays taken so far stand."""
@@ -188,7 +196,7 @@ class Book:
         Packets due in [first_due_ns, end_due_ns) stand at first..end; up to `before` and `after` neighbours around
         them. LookupError when the ring has already lost packets of the stretch: it was asked for too late.
         """
-        newest = int(self.next_index[row])
+        newest = self.next_index.item(row)
         oldest = max(newest - self.ring, 0)
         indexes = np.arange(oldest, newest) & self._mask
         first, end = np.searchsorted(self._of["due_ns"][row, indexes], (first_due_ns, end_due_ns)).tolist()
@@ -212,17 +220,17 @@ class Book:
         sent_mono_ns = self._of["sent_mono_ns"].item(row, at)
         void = sent_mono_ns <= self._void_mono_ns
         age_ns = mono_ns - sent_mono_ns if void else t4_ns - self._of["t1_ns"].item(row, at)
-        if fate == Fate.LOST or age_ns > self._timeouts_ns[row]:
-            self._settle(row, index, Fate.LATE)
+        if fate == _LOST or age_ns > self._timeouts_ns[row]:
+            self._settle(row, index, _LATE)
             return
         self._of["void"][row, at] = void
-        self._of["reordered"][row, at] = index < self.last_answered_index[row]
-        self._settle(row, index, Fate.ANSWERED)
+        self._of["reordered"][row, at] = index < self.last_answered_index.item(row)
+        self._settle(row, index, _ANSWERED)
         self._count_stamp(row, at)
         self._follow[row, self._of["counter"].item(row, at) & (_FOLLOWED - 1)] = index
         self._fresh.append((row, at))
         self._time(row, at)
-        if index > self.last_answered_index[row]:
+        if index > self.last_answered_index.item(row):
             self.last_answered_index[row] = index
             self.consecutive_unanswered_overdue[row] = max(self._newest_overdue[row] - index, 0)
 
@@ -262,12 +270,12 @@ class Book:
     def _overdue(self, row: int, index: int) -> None:
         self._newest_overdue[row] = index
         at = self._find(row, index)
-        if at >= 0 and self._fate[row, at] != Fate.ANSWERED and index > self.last_answered_index[row]:
+        if at >= 0 and self._fate.item(row, at) != _ANSWERED and index > self.last_answered_index.item(row):
             self.consecutive_unanswered_overdue[row] += 1
 
-    def _settle(self, row: int, index: int, fate: Fate) -> None:
+    def _settle(self, row: int, index: int, fate: int) -> None:
         self._fate[row, index & self._mask] = fate
         settled, newest = self.last_settled_index.item(row), self.next_index.item(row)
-        while settled + 1 < newest and self._fate[row, settled + 1 & self._mask] != Fate.PENDING:
+        while settled + 1 < newest and self._fate.item(row, settled + 1 & self._mask) != _PENDING:
             settled += 1
         self.last_settled_index[row] = settled

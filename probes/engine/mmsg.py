@@ -73,6 +73,8 @@ class Mailbox:
         self._head = np.zeros(slots, _MMSGHDR)
         self._control_bytes = _CONTROL_BYTES if control else 0
         self._lay_out()
+        self._namelen, self._controllen = self._head["namelen"], self._head["controllen"]
+        self._flags, self._len = self._head["flags"], self._head["len"]
         self._address = self._head.ctypes.data
         self.payload = self._payload.reshape(-1).data
         self.name = self._name.reshape(-1).data
@@ -112,17 +114,17 @@ class Mailbox:
         error of an earlier packet is stepped over: its text is on the error queue.
         """
         used = len(self.lengths)
-        self._head["namelen"][:used] = NAME_BYTES
-        self._head["controllen"][:used] = self._control_bytes
+        self._namelen[:used] = NAME_BYTES
+        self._controllen[:used] = self._control_bytes
         taken = libc.recvmmsg(fd, self._address, self.slots, flags)
         for _ in range(_ASYNC_ERRORS):
             if taken >= 0 or taken == -_EAGAIN:
                 break
             taken = libc.recvmmsg(fd, self._address, self.slots, flags)
         taken = max(taken, 0)
-        self.lengths = self._head["len"][:taken].tolist()
-        self.flags = self._head["flags"][:taken].tolist()
-        self.control_lengths = self._head["controllen"][:taken].tolist()
+        self.lengths = self._len[:taken].tolist()
+        self.flags = self._flags[:taken].tolist()
+        self.control_lengths = self._controllen[:taken].tolist()
         return taken
 
     def source(self, slot: int, length: int) -> bytes:
