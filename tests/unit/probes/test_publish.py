@@ -133,6 +133,6 @@ def test_a_broker_that_is_away_is_tried_again_and_the_spool_waits(spool: Spool, 
 def test_the_password_is_read_from_its_file_and_its_absence_is_named(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("s3\n")
     config = KafkaConfig(security_protocol="SASL_SSL", sasl_username="p", sasl_password_file=str(tmp_path / "secret"))
-    assert _security(config)["sasl_plain_password"] == "s3"  # noqa: S105 - of this test
+    assert _security(config)["sasl_plain_password"] == "s3"
     with pytest.raises(ConfigError, match="sasl_password_file"):
         _security(KafkaConfig(sasl_password_file=str(tmp_path / "none")))
