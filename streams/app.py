@@ -18,6 +18,7 @@ import aiokafka  # type: ignore[import-untyped]  # Faust's client, without types
 import faust
 import msgspec
 import structlog
+from aiokafka.admin import AIOKafkaAdminClient  # type: ignore[import-untyped]  # same
 from aiokafka.errors import KafkaError  # type: ignore[import-untyped]  # same
 
 from schemas.clock import Clock, SystemClock
@@ -38,7 +39,7 @@ log = structlog.get_logger(__name__)
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A worker: which broker, which store, how eager."""
 
-    bootstrap: str = "127.0.0.1:9092"  # host:port, several with commas
+    bootstrap: tuple[str, ...] = ("127.0.0.1:9092",)
     group: str = "isochrone-fold"
     store: StoreConfig = StoreConfig()
     batch_messages: int = 200  # a flush; more only adds to what a kill repeats
@@ -77,7 +78,7 @@ def make_app(config: WorkerConfig, clock: Clock, *, at: Callable[[str], None] = 
     """Return the app; it connects to nothing before it is started."""
     app = faust.App(
         config.group,
-        broker=[f"kafka://{server.strip()}" for server in config.bootstrap.split(",")],
+        broker=[f"kafka://{server}" for server in config.bootstrap],
         datadir=Path(tempfile.gettempdir()) / f"isochrone-worker-{os.getuid()}",  # Faust makes it; nothing is in it
         store="memory://",
         key_serializer="raw",
@@ -191,49 +192,64 @@ async def _await_offsets(config: WorkerConfig) -> None:
     try:
         await asyncio.wait_for(_retry_offsets(config), config.start_deadline_s)
     except TimeoutError as err:
-        raise UnavailableError(f"waited {config.start_deadline_s} s for Kafka at {config.bootstrap}") from err
+        raise UnavailableError(f"waited {config.start_deadline_s} s for Kafka at {_said(config)}") from err
 
 
 async def _retry_offsets(config: WorkerConfig) -> None:
     while True:
-        consumer = aiokafka.AIOKafkaConsumer(
-            bootstrap_servers=config.bootstrap, group_id=config.group, enable_auto_commit=False
-        )
         try:
-            await consumer.start()
-            await _place_offsets(consumer, config)
+            await _place_offsets(config, await _partitions(config))
         except KafkaError as err:
-            log.warning("kafka away", bootstrap=config.bootstrap, error=f"{type(err).__name__}: {err}")
+            log.warning("kafka away", bootstrap=_said(config), error=f"{type(err).__name__}: {err}")
             await asyncio.sleep(0.5)
         else:
             return
-        finally:
-            await consumer.stop()
 
 
-async def _place_offsets(consumer: Any, config: WorkerConfig) -> None:  # noqa: ANN401 - aiokafka's own
+async def _partitions(config: WorkerConfig) -> list[Any]:
+    """Return every partition of every topic."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=list(config.bootstrap))
+    try:
+        await admin.start()
+        found = await admin.describe_topics([spec.name for spec in TOPICS])
+    finally:
+        await admin.close()
+    absent = [topic["topic"] for topic in found if topic["error_code"] != 0]
+    if absent:
+        raise UnavailableError(f"no topic {', '.join(absent)} at {_said(config)}; `isochrone up` makes them")
+    return [
+        aiokafka.TopicPartition(topic["topic"], part["partition"]) for topic in found for part in topic["partitions"]
+    ]
+
+
+async def _place_offsets(config: WorkerConfig, parts: Sequence[Any]) -> None:
     """Give a new group its first position, and find what the broker deleted before this group read it.
 
     Left to itself a client jumps over such a hole without a word.
     """
-    known = await consumer.topics()
-    absent = [spec.name for spec in TOPICS if spec.name not in known]
-    if absent:
-        raise UnavailableError(f"no topic {', '.join(absent)} at {config.bootstrap}; `isochrone up` makes them")
-    names = [spec.name for spec in TOPICS]
-    parts = [aiokafka.TopicPartition(name, number) for name in names for number in consumer.partitions_for_topic(name)]
-    consumer.assign(parts)
-    first = await consumer.beginning_offsets(parts)
-    committed = {part: await consumer.committed(part) for part in parts}
-    holes = [(part, offset) for part, offset in committed.items() if offset is not None and offset < first[part]]
-    for part, offset in holes:
-        log.error("messages deleted unread", topic=part.topic, partition=part.partition, read=offset, kept=first[part])
-    if holes and config.on_hole == "stop":
-        raise UnavailableError(
-            f"{len(holes)} partitions lost messages to retention before {config.group} read them; `isochrone reconcile`"
-            " names them, `isochrone worker --on-hole continue` goes on behind the hole"
-        )
-    placed = {part: first[part] for part in parts if committed[part] is None} | {part: first[part] for part, _ in holes}
-    if placed:
-        await consumer.commit(placed)
-        log.info("first position set", group=config.group, partitions=len(placed))
+    consumer = aiokafka.AIOKafkaConsumer(
+        bootstrap_servers=list(config.bootstrap), group_id=config.group, enable_auto_commit=False
+    )
+    try:
+        await consumer.start()
+        consumer.assign(parts)
+        first = await consumer.beginning_offsets(parts)
+        committed = {part: await consumer.committed(part) for part in parts}
+        holes = [part for part in parts if committed[part] is not None and committed[part] < first[part]]
+        for part in holes:
+            log.error("messages deleted unread", partition=str(part), read=committed[part], kept=first[part])
+        if holes and config.on_hole == "stop":
+            raise UnavailableError(
+                f"{len(holes)} partitions lost messages to retention before {config.group} read them; `isochrone"
+                ' reconcile` names them, on_hole = "continue" goes on behind the hole'
+            )
+        placed = {part: first[part] for part in parts if committed[part] is None or part in holes}
+        if placed:
+            await consumer.commit(placed)
+            log.info("first position set", group=config.group, partitions=len(placed))
+    finally:
+        await consumer.stop()
+
+
+def _said(config: WorkerConfig) -> str:
+    return ", ".join(config.bootstrap)

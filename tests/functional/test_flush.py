@@ -9,7 +9,7 @@ import pytest
 from support import wire_messages as wire
 from support.plain_fold import fold_plainly
 from support.produced import messages_of, produce, slots_of
-from support.stores import FixedRegistry, sql
+from support.stores import FixedRegistry, sql, windows
 
 from schemas.clock import SystemClock, floor_ms, wall_ms
 from schemas.envelope import Signer
@@ -40,17 +40,6 @@ def fresh_ms() -> int:
 
 def flusher(store: Store, membership: Membership | None = None, at: Callable[[str], None] | None = None) -> Flusher:
     return Flusher(store, FixedRegistry(membership), CLOCK, at=at if at is not None else lambda _: None)
-
-
-def windows(config: StoreConfig) -> dict[tuple[str, int, int], dict[str, Any]]:
-    with sql(config) as run:
-        found, header = run(
-            "SELECT * REPLACE (toUnixTimestamp(minute) AS minute) FROM kpi_1m_latest", with_column_types=True
-        )
-    rows = [dict(zip([name for name, _ in header], row, strict=True)) for row in found]
-    for row in rows:
-        del row["written_ms"]
-    return {(row["probe_id"], row["stream_id"], row["minute"]): row for row in rows}
 
 
 def tables(config: StoreConfig) -> list[Any]:

@@ -1,7 +1,7 @@
 """What probes produce, made up from a seed: revisions, late slots, restarts in a slot, loaded slots."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -17,19 +17,32 @@ STREAMS_OF = {wire.PROBE: wire.STREAMS, wire.OTHER_PROBE: wire.OTHER_STREAMS}
 FIGURES = ("n", "min_us", "max_us", "sum_us", "ipdv_pairs", "ipdv_abs_sum_us")
 
 
-def produce(seed: int, *, now_ms: int, slots: int) -> list[SummaryBatch]:
-    """Return the batches of two probes over `slots` slots before `now_ms`, a few of them ten days late."""
+def produce(
+    seed: int,
+    *,
+    now_ms: int,
+    slots: int,
+    streams_of: Mapping[str, Sequence[int]] = STREAMS_OF,
+    mesh: str = wire.MESH,
+) -> list[SummaryBatch]:
+    """Return the batches of the probes over `slots` slots before `now_ms`, a few of them ten days late."""
     chance = random.Random(seed)  # noqa: S311 - a test wants the same numbers again
     seqs: dict[tuple[str, str], int] = {}
     batches = []
     for number in range(slots):
-        for probe_id, streams in STREAMS_OF.items():
+        for probe_id, streams in streams_of.items():
             late_ms = 10 * 86_400_000 if chance.random() < 0.05 else 0
             slot_ms = now_ms - now_ms % 10_000 - number * 10_000 - late_ms
             for spool_id in (wire.SPOOL, wire.SECOND_SPOOL)[: 2 if chance.random() < 0.2 else 1]:
                 for revision in range(1, chance.choice((1, 1, 3)) + 1):
                     seq = seqs[probe_id, spool_id] = seqs.get((probe_id, spool_id), -1) + 1
-                    fields = {"probe_id": probe_id, "spool_id": spool_id, "seq": seq, "revision": revision}
+                    fields: dict[str, object] = {
+                        "probe_id": probe_id,
+                        "spool_id": spool_id,
+                        "seq": seq,
+                        "revision": revision,
+                    }
+                    fields |= {"mesh": mesh}
                     batches.append(_batch(chance, streams, slot_start_ms=slot_ms, **fields))
     return batches
 

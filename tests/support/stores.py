@@ -66,3 +66,14 @@ class FixedRegistry(Registry):
 
     def refresh(self, store: Store, *, stranger: bool = False) -> bool:  # noqa: ARG002 - the same face
         return False
+
+
+def windows(config: StoreConfig) -> dict[tuple[str, int, int], dict[str, Any]]:
+    """Return the rows of `kpi_1m` as readers see them, `written_ms` left out, as `fold_plainly` returns its own."""
+    query = "SELECT * REPLACE (toUnixTimestamp(minute) AS minute) FROM kpi_1m_latest"
+    with sql(config) as run:
+        found, header = run(query, with_column_types=True)
+    rows = [dict(zip([name for name, _ in header], row, strict=True)) for row in found]
+    for row in rows:
+        del row["written_ms"]
+    return {(row["probe_id"], row["stream_id"], row["minute"]): row for row in rows}

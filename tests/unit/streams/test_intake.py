@@ -186,12 +186,20 @@ def test_who_brings_more_than_a_batch_waits_for_the_store() -> None:
 
 def test_a_message_is_flushed_soon_without_being_asked() -> None:
     acked: list[int] = []
+    stored = asyncio.Event()
 
     async def act(intake: Intake) -> None:
+        running = asyncio.get_running_loop()
+
+        def store(messages: Sequence[RawMessage]) -> FlushReport:
+            running.call_soon_threadsafe(stored.set)
+            return report(messages)
+
+        intake._store = store
         loop = asyncio.create_task(intake.run(0.0))
         await put(intake, acked, (1,))
-        while not acked:
-            await asyncio.sleep(0)
+        await stored.wait()
+        await intake.flush()
         loop.cancel()
 
     played(report, act)
