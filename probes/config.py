@@ -1,6 +1,5 @@
-"""The agent's configuration, as a TOML file holds it."""
+"""The agent's configuration, as a TOML file holds it; reading the file is the caller's."""
 
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -8,8 +7,6 @@ import msgspec
 from probes.plan import LoadedSpan
 from probes.publish import KafkaConfig
 from probes.spool import SpoolConfig
-from schemas.config import load
-from schemas.errors import ConfigError
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 
@@ -42,16 +39,3 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     throughput: tuple[ThroughputSlot, ...] = ()  # tests that this agent sends
     loaded: tuple[LoadedSpan, ...] = ()  # times in which tests, its own or others', load its streams
     tick_ms: Annotated[int, msgspec.Meta(ge=1, le=100)] = 20  # longest sleep; what is due wakes it anyway
-
-
-def load_agent_config(path: Path) -> AgentConfig:
-    """Return the configuration of a file.
-
-    Raises:
-        ConfigError: It cannot be read, or says what it must not.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as err:
-        raise ConfigError(f"{path}: {err}; give the agent's configuration file") from err
-    return load(text, AgentConfig, source=str(path))

@@ -43,6 +43,7 @@ class PacedBook:
         self.clock = clock
         self.cut: set[int] = set()  # rows
         self.rtt_s = rtt_s
+        self.lost: list[list[int]] = [[] for _ in streams]  # the truth: indexes that a cut swallowed, by row
         self._rows = range(len(streams))
         self._book = Book(
             [stream.timeout_ms * MS for stream in streams],
@@ -83,7 +84,9 @@ class PacedBook:
     def _send(self, row: int, wall_ns: int, mono_ns: int) -> None:
         index = self._book.plan(row, wall_ns)
         self._book.sent(row, index, wall_ns=wall_ns, mono_ns=mono_ns)
-        if row not in self.cut:
+        if row in self.cut:
+            self.lost[row].append(index)
+        else:
             self._replies.append((mono_ns + round(self.rtt_s * 1e9), row, index, self._counters[row]))
             self._counters[row] += 1
 

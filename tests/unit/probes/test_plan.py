@@ -7,11 +7,12 @@ import msgspec
 import pytest
 from support.paced_book import streams_of
 
-from probes.config import AgentConfig, load_agent_config
+from probes.config import AgentConfig
 from probes.packets import stream_token
 from probes.plan import LoadedSpan, is_loaded, targets_of
 from probes.slice_file import SliceFile, read_slice
 from schemas.clock import ManualClock
+from schemas.config import load
 from schemas.errors import ConfigError
 from schemas.mesh_file import Limits
 from schemas.mesh_slice import ProbeSlice, Schedule, slice_to_json
@@ -86,28 +87,23 @@ endpoints = ["a"]
 """
 
 
-def test_a_configuration_file_is_read_whole(tmp_path: Path) -> None:
-    path = tmp_path / "agent.toml"
-    path.write_text(CONFIG)
-    config = load_agent_config(path)
-    assert isinstance(config, AgentConfig)
-    assert (config.netns, config.throughput[0].packet_bytes, config.loaded[0].endpoints) == (
-        {"a": "ns-a"},
-        1_200,
-        ("a",),
-    )
+def test_a_configuration_is_read_whole() -> None:
+    config = load(CONFIG, AgentConfig, source="agent.toml")
+    assert config.netns == {"a": "ns-a"}
+    assert (config.throughput[0].packet_bytes, config.loaded[0].endpoints) == (1_200, ("a",))
 
 
-def test_an_unknown_key_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
-    path = tmp_path / "agent.toml"
-    path.write_text(CONFIG.replace("spool_path", "spol_path"))
-    with pytest.raises(ConfigError, match="did you mean `spool_path`"):
-        load_agent_config(path)
-
-
-def test_a_configuration_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"none\.toml"):
-        load_agent_config(tmp_path / "none.toml")
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ("spool_path", "spol_path", "did you mean `spool_path`"),
+        ("bootstrap", "bootstap", "did you mean `bootstrap`"),
+        ("set_bps = 10_000_000", "set_bps = 1", ">= 10000"),
+    ],
+)
+def test_a_wrong_configuration_is_refused_with_a_hint(right: str, wrong: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load(CONFIG.replace(right, wrong), AgentConfig, source="agent.toml")
 
 
 def test_a_slice_of_another_probe_is_refused(tmp_path: Path) -> None:

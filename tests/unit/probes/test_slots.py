@@ -122,7 +122,11 @@ def test_revisions_count_up_and_stay_few() -> None:
         assert len(said) <= 9
         early = [at_s for at_s, each in said if not each.complete]
         assert all(later - earlier >= 0.99 for earlier, later in pairwise(early))
-        assert sum(each.complete for _, each in said) >= 1
+        last = said[-1][1]
+        truth = sum(number * 100 <= index < (number + 1) * 100 for index in bench.book.lost[0])
+        flapping = last.summaries[0]
+        assert last.complete
+        assert (flapping.sent, flapping.received, flapping.lost_forward) == (100, 100 - truth, truth)
 
 
 def test_a_reply_after_the_timeout_is_told_once_more() -> None:
