@@ -136,7 +136,7 @@ class Engine:
         drops = sum(socket_drops(wire.sock) for wire in self._wires.values() if wire.sock is not None)
         late_ns, self._lateness_ns = self._lateness_ns, []
         condition = ProbeCondition(
-            send_lateness_p99_us=int(np.percentile(late_ns, 99)) // 1000 if late_ns else None,
+            send_lateness_p99_us=int(np.percentile(late_ns, 99)) // 1000 if len(late_ns) > 0 else None,
             socket_drops=max(drops - self._drops_told, 0),
             stamp_source=self._stamp_source(),
         )

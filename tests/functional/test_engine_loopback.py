@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import msgspec
 import numpy as np
 import pytest
 from support.probing import (
@@ -154,6 +155,21 @@ def test_a_closed_port_is_unreachable_with_its_cause() -> None:
         fates = packets(engine)["fate"].tolist()
     assert set(fates) == {Fate.UNREACHABLE}
     assert engine.counters.unreachable == {"Destination port unreachable": len(fates)}
+    assert not engine.counters.send_failed
+
+
+def test_the_error_of_one_packet_does_not_fail_the_next_on_the_same_socket() -> None:
+    """All leave in one call: the error of each closed port stands in the way of the one behind it."""
+    targets = [
+        msgspec.structs.replace(target(row, port=port), phase_ns=0) for row, port in enumerate((9, 8620, 11, 8620))
+    ]
+    with (
+        reflecting(ReflectorEndpoint(address="127.0.7.1", port=8620)),
+        open_engine(targets, clock=CLOCK, random=dice(1)) as engine,
+    ):
+        drive(engine, 0.2)
+        fates = [set(packets(engine, row)["fate"][:-1].tolist()) for row in range(4)]
+    assert fates == [{Fate.UNREACHABLE}, {Fate.ANSWERED}] * 2
     assert not engine.counters.send_failed
 
 

@@ -74,6 +74,14 @@ def test_a_reply_after_the_timeout_is_late_and_not_an_answer() -> None:
     assert kept.last_answered_index[0] == -1
 
 
+def test_a_packet_given_up_stays_lost_even_when_its_reply_lay_unread() -> None:
+    kept = book()
+    send(kept, 1)
+    kept.expire(TIMEOUT)
+    answer(kept, 0, after_ms=10)
+    assert fates(kept) == [Fate.LATE]
+
+
 def test_after_a_stall_the_arrival_decides_and_not_the_moment_of_reading() -> None:
     kept = book()
     send(kept, 2)
@@ -121,7 +129,9 @@ def test_a_packet_that_never_left_is_no_loss() -> None:
     index = kept.plan(0, WALL)
     kept.send_failed(0, index, "ENETUNREACH")
     kept.expire(10 * TIMEOUT)
+    kept.answered(0, index, t4_ns=WALL, mono_ns=0)  # a forger's
     assert fates(kept) == [Fate.SEND_FAILED]
+    assert kept.counters.ignored == {"never_sent": 1}
     assert kept.counters.send_failed == {"ENETUNREACH": 1}
     assert kept.consecutive_unanswered_overdue[0] == 0
 
