@@ -19,6 +19,9 @@ from support.probing import (
 )
 
 from probes.engine.core import Engine, open_engine
+from probes.engine.libc import MSG_ERRQUEUE
+from probes.engine.mmsg import Mailbox
+from probes.engine.sockets import name_of, open_probe_socket
 from probes.engine.targets import StreamTarget
 from probes.packets import NO_DELAY_NS, Fate
 from probes.reflector import ReflectorEndpoint
@@ -171,6 +174,16 @@ def test_the_error_of_one_packet_does_not_fail_the_next_on_the_same_socket() -> 
         fates = [set(packets(engine, row)["fate"][:-1].tolist()) for row in range(4)]
     assert fates == [{Fate.UNREACHABLE}, {Fate.ANSWERED}] * 2
     assert not engine.counters.send_failed
+
+
+def test_a_pending_error_is_stepped_over_by_the_next_send_and_the_next_receive() -> None:
+    sock, _ = open_probe_socket(target())
+    closed, out, replies = name_of(4, "127.0.7.1", 9), Mailbox(1, 8, control=False), Mailbox(1, 8, control=True)
+    out.name[: len(closed)] = closed
+    with sock:
+        assert [out.send(sock.fileno(), 0, 1) for _ in range(3)] == [1, 1, 1]
+        assert replies.receive(sock.fileno()) == 0
+        assert replies.receive(sock.fileno(), MSG_ERRQUEUE) == 1
 
 
 def test_a_send_that_fails_is_no_loss_and_the_stamps_stay_right_after_it() -> None:
