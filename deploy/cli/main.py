@@ -77,3 +77,7 @@ def run() -> None:
     except IsochroneError as err:
         sys.stderr.write(f"isochrone: {err}\n")
         sys.exit(2)
+
+
+if __name__ == "__main__":
+    run()
