@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from deploy.cli.flags import DEFAULT_STATE, Json, State, Url
 from schemas.errors import ConfigError
 from schemas.mesh import Mesh, parse_mesh
 from schemas.mesh_check_plan import streams_by_probe
@@ -52,6 +53,23 @@ def export(
 ) -> None:
     """Print the slice of one probe as JSON: its endpoints, streams, schedule, limits and the peers it answers."""
     typer.echo(slice_to_json(probe_slice(read_mesh(file), probe)))
+
+
+@app.command()
+def apply(file: MeshPath, state: State = DEFAULT_STATE, url: Url = "", as_json: Json = False) -> None:
+    """Put a mesh in force from the first whole minute at least 60 s ahead; what was in force before stays as it was."""
+    from deploy.apply import apply_mesh
+    from deploy.cli.reaching import reach
+    from schemas.clock import SystemClock
+
+    mesh = read_mesh(file)
+    with reach(state, url, mesh.id, write=True) as reached:
+        applied = apply_mesh(reached.store, mesh, clock=SystemClock())
+    if as_json:
+        print_json(msgspec.to_builtins(applied))
+    else:
+        word = "in force from" if applied.written else "already there, in force from"
+        typer.echo(f"{mesh.id} version {applied.version}: {word} {applied.valid_from_s} (UTC seconds)")
 
 
 def read_mesh(file: Path) -> Mesh:
