@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A worker: which broker, which store, how eager."""
 
-    bootstrap: tuple[str, ...] = ("127.0.0.1:9092",)
+    bootstrap: str = "127.0.0.1:9092"  # host:port, several with commas
     group: str = "isochrone-fold"
     store: StoreConfig = StoreConfig()
     batch_messages: int = 200  # a flush; more only adds to what a kill repeats
@@ -78,7 +78,7 @@ def make_app(config: WorkerConfig, clock: Clock, *, at: Callable[[str], None] = 
     """Return the app; it connects to nothing before it is started."""
     app = faust.App(
         config.group,
-        broker=[f"kafka://{server}" for server in config.bootstrap],
+        broker=[f"kafka://{server}" for server in _servers(config)],
         datadir=Path(tempfile.gettempdir()) / f"isochrone-worker-{os.getuid()}",  # Faust makes it; nothing is in it
         store="memory://",
         key_serializer="raw",
@@ -192,7 +192,7 @@ async def _await_offsets(config: WorkerConfig) -> None:
     try:
         await asyncio.wait_for(_retry_offsets(config), config.start_deadline_s)
     except TimeoutError as err:
-        raise UnavailableError(f"waited {config.start_deadline_s} s for Kafka at {_said(config)}") from err
+        raise UnavailableError(f"waited {config.start_deadline_s} s for Kafka at {config.bootstrap}") from err
 
 
 async def _retry_offsets(config: WorkerConfig) -> None:
@@ -200,7 +200,7 @@ async def _retry_offsets(config: WorkerConfig) -> None:
         try:
             await _place_offsets(config, await _partitions(config))
         except KafkaError as err:
-            log.warning("kafka away", bootstrap=_said(config), error=f"{type(err).__name__}: {err}")
+            log.warning("kafka away", bootstrap=config.bootstrap, error=f"{type(err).__name__}: {err}")
             await asyncio.sleep(0.5)
         else:
             return
@@ -208,7 +208,7 @@ async def _retry_offsets(config: WorkerConfig) -> None:
 
 async def _partitions(config: WorkerConfig) -> list[Any]:
     """Return every partition of every topic."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=list(config.bootstrap))
+    admin = AIOKafkaAdminClient(bootstrap_servers=_servers(config))
     try:
         await admin.start()
         found = await admin.describe_topics([spec.name for spec in TOPICS])
@@ -216,7 +216,7 @@ async def _partitions(config: WorkerConfig) -> list[Any]:
         await admin.close()
     absent = [topic["topic"] for topic in found if topic["error_code"] != 0]
     if absent:
-        raise UnavailableError(f"no topic {', '.join(absent)} at {_said(config)}; `isochrone up` makes them")
+        raise UnavailableError(f"no topic {', '.join(absent)} at {config.bootstrap}; `isochrone up` makes them")
     return [
         aiokafka.TopicPartition(topic["topic"], part["partition"]) for topic in found for part in topic["partitions"]
     ]
@@ -228,7 +228,7 @@ async def _place_offsets(config: WorkerConfig, parts: Sequence[Any]) -> None:
     Left to itself a client jumps over such a hole without a word.
     """
     consumer = aiokafka.AIOKafkaConsumer(
-        bootstrap_servers=list(config.bootstrap), group_id=config.group, enable_auto_commit=False
+        bootstrap_servers=_servers(config), group_id=config.group, enable_auto_commit=False
     )
     try:
         await consumer.start()
@@ -251,5 +251,5 @@ async def _place_offsets(config: WorkerConfig, parts: Sequence[Any]) -> None:
         await consumer.stop()
 
 
-def _said(config: WorkerConfig) -> str:
-    return ", ".join(config.bootstrap)
+def _servers(config: WorkerConfig) -> list[str]:
+    return [server.strip() for server in config.bootstrap.split(",")]

@@ -108,7 +108,7 @@ def config(own_broker: str, store_config: StoreConfig, tmp_path: Path) -> Worker
     consumer.commit({part: OffsetAndMetadata(end, "", -1) for part, end in consumer.end_offsets(parts).items()})
     consumer.close()
     return WorkerConfig(
-        bootstrap=(own_broker,), group=group, store=store_config, session_timeout_s=SESSION_TIMEOUT_S, batch_messages=20
+        bootstrap=own_broker, group=group, store=store_config, session_timeout_s=SESSION_TIMEOUT_S, batch_messages=20
     )
 
 
@@ -179,7 +179,7 @@ def test_kills_between_base_window_and_ledger_lose_nothing_and_double_nothing(
 
 def lag(config: WorkerConfig) -> int:
     """Return how many messages of the summary topic the group has not committed."""
-    consumer = KafkaConsumer(bootstrap_servers=list(config.bootstrap), group_id=config.group, enable_auto_commit=False)
+    consumer = KafkaConsumer(bootstrap_servers=config.bootstrap, group_id=config.group, enable_auto_commit=False)
     parts = [TopicPartition(SUMMARY.name, number) for number in consumer.partitions_for_topic(SUMMARY.name)]
     consumer.assign(parts)
     ends = consumer.end_offsets(parts)
@@ -234,7 +234,7 @@ def test_a_worker_without_its_tables_or_topics_says_so_and_ends(
     own_broker: str, store_config: StoreConfig, tmp_path: Path
 ) -> None:
     empty = msgspec.structs.replace(store_config, database="system")
-    bare = WorkerConfig(bootstrap=(own_broker,), group="nobody", store=empty)
+    bare = WorkerConfig(bootstrap=own_broker, group="nobody", store=empty)
     with worker(bare, tmp_path) as process:
         assert process.wait(30) == 1
     assert "run `isochrone up`" in logs(tmp_path)

@@ -1,0 +1,80 @@
+"""Reconcile: from `batch` and the heartbeats alone, one fate for each seq of every spool.
+
+Precedence: stored, quarantined, declared dropped, pending (not acknowledged yet, or too fresh for the worker to have
+answered), missing. It reads tables that any number of workers write, so it is right at any moment.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from streams.account import NEVER_ACKNOWLEDGED, Name, Range, Reconciliation, SpoolFacts, account
+from streams.store import Store
+
+SETTLE_MS: Final = 60_000  # what the broker acknowledged longer ago must have a fate
+
+__all__ = ["SETTLE_MS", "Reconciliation", "reconcile"]
+
+
+def reconcile(store: Store, *, since_ms: int, until_ms: int, settle_ms: int = SETTLE_MS) -> Reconciliation:
+    """Return the account of every spool heard of in [since_ms, until_ms), each over its whole life.
+
+    Args:
+        store: any login that reads.
+        since_ms: UTC milliseconds.
+        until_ms: UTC milliseconds; heartbeats sent later are not read.
+        settle_ms: after how long an acknowledged message without a fate is missing, whatever else is on its way.
+
+    Raises:
+        StoreTransientError: the store is away.
+        StorePermanentError: it refuses a query.
+    """
+    bounds = {"since_ms": since_ms, "until_ms": until_ms}
+    ledger = {_name(row): row for row in store.rows("reconcile_batches", **bounds)}
+    declared = {_name(row): row for row in store.rows("reconcile_spools", **bounds, settled_ms=until_ms - settle_ms)}
+    names = sorted(ledger.keys() | declared.keys())
+    last = {name: max(_number(ledger, name, "last_seq"), _number(declared, name, "last_seq")) for name in names}
+    broken = [name for name in names if name not in ledger or int(ledger[name]["known"]) <= last[name]]
+    spools = sorted({spool for _, spool, _ in broken})
+    present = _ranges(store.rows("reconcile_ranges", spools=spools) if spools else ())
+    dropped = _ranges(store.rows("reconcile_dropped", spools=spools) if spools else ())
+    facts = [
+        SpoolFacts(
+            probe_id=name[0],
+            spool_id=name[1],
+            topic=name[2],
+            last_seq=last[name],
+            judged_acked=_number(declared, name, "judged_acked"),
+            present=present.get(name, []) if name in broken else [(0, last[name])],
+            dropped=dropped.get(name, []),
+            **_counts(ledger.get(name)),
+        )
+        for name in names
+    ]
+    return account(facts, since_ms=since_ms, until_ms=until_ms)
+
+
+def _name(row: dict[str, Any]) -> Name:
+    return str(row["probe_id"]), str(row["spool"]), str(row["topic"])
+
+
+def _number(rows: dict[Name, dict[str, Any]], name: Name, column: str) -> int:
+    return int(rows[name][column]) if name in rows else NEVER_ACKNOWLEDGED
+
+
+def _counts(row: dict[str, Any] | None) -> dict[str, int]:
+    if row is None:
+        return dict.fromkeys(("stored", "quarantined", "stored_streams", "quarantined_streams"), 0)
+    stored = int(row["stored_seqs"])
+    return {
+        "stored": stored,
+        "quarantined": int(row["known"]) - stored,
+        "stored_streams": int(row["stored_streams"]),
+        "quarantined_streams": int(row["quarantined_streams"]),
+    }
+
+
+def _ranges(rows: Iterable[dict[str, Any]]) -> dict[Name, list[Range]]:
+    ranges: dict[Name, list[Range]] = {}
+    for row in rows:
+        ranges.setdefault(_name(row), []).append((int(row["first"]), int(row["last"])))
+    return ranges
