@@ -61,6 +61,7 @@ class Slot(msgspec.Struct, kw_only=True):
     complete: bool = False
     last_index: Ints | None = None  # a row each, the last packet due before the end; known once it is over
     summaries: list[StreamSummary] = []  # as last said
+    runs_before: list[int] | None = None  # a row each, the losses right before the slot; None: count them anew
     answered: Ints | None = None  # a row each, the last answer when the slot was first said to be complete
     heard: Ints | None = None  # a row each, the first newer answer that was noticed, -1 before it
     swept: bool = False  # looked at once more for replies that came after the timeout

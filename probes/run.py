@@ -37,7 +37,7 @@ class Run:
         self._tick_ns = tick_ms * 1_000_000
         self._slot_ms = reporter.slice.schedule.slot_ms
         self._condition = ProbeCondition()
-        self._beat_ms = floor_ms(wall_ms(clock), self._slot_ms)
+        self._beat_ms = -1  # the first sign of life comes at once
         self._looked_ns = -LOOK_NS
         self._stepped_ns = 0
         self._slots = SlotKeeper(

@@ -157,6 +157,7 @@ class SlotKeeper:
         """Sum up these rows, a row each step, and say the slot if that tells anything new."""
         answered = self._engine.last_answered_index.copy()
         summaries = list(slot.summaries) if slot.complete else []
+        self._carry_runs(slot)
         for row in rows:
             summary = self._summary(slot, row)
             if slot.complete:
@@ -192,12 +193,14 @@ class SlotKeeper:
             planned=stream.planned_per_slot,
             two_way=bool(self._two_way[row]),
             loaded=self._loaded(stream, slot.start_ms, slot.end_ms),
-            run_before=self._run_before(slot, row),
+            run_before=slot.runs_before[row] if slot.runs_before is not None else None,
         )
 
-    def _run_before(self, slot: Slot, row: int) -> int | None:
+    def _carry_runs(self, slot: Slot) -> None:
+        """Note how long the runs are that reach into the slot, while the slot before it is still known."""
         before = self._slots.get(slot.start_ms - self._slot_ms)
-        return before.summaries[row].open_run if before is not None and before.complete and before.summaries else None
+        if slot.runs_before is None and before is not None and before.complete and before.summaries:
+            slot.runs_before = [summary.open_run for summary in before.summaries]
 
     def _forget(self, now_ms: int) -> None:
         """Forget complete slots that wait for nothing more, keeping the newest one for the run that goes on from it."""

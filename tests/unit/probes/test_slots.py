@@ -108,6 +108,18 @@ def test_the_direction_of_a_cut_over_several_slots_is_told_after_the_return() ->
     assert [slot[-1][1].summaries[0].loss_run_max for slot in (first, second, third)] == [50, 150, 200]
 
 
+def test_a_run_longer_than_the_rings_is_measured_from_its_true_beginning() -> None:
+    bench = Bench(1)
+    bench.until(5)
+    bench.book.cut = {0}
+    bench.until(75)
+    bench.book.cut = set()
+    bench.until(90)
+    last = [bench.of_slot(number)[-1][1].summaries[0] for number in range(8)]
+    assert [slot.loss_runs for slot in last] == [1, 0, 0, 0, 0, 0, 0, 0]
+    assert [slot.loss_run_max for slot in last] == [50, 150, 250, 350, 450, 550, 650, 700]
+
+
 def test_revisions_count_up_and_stay_few() -> None:
     bench = Bench(2)
 

@@ -186,7 +186,13 @@ def flipped_page(path: Path) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("damage", [garbage, flipped_page])
+def flipped_end(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-4096:-4000] = b"\xff" * 96  # the head of a page that opening the file does not need
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [garbage, flipped_page, flipped_end])
 def test_a_damaged_file_is_set_aside_and_the_agent_goes_on(
     damage: Callable[[Path], None], path: Path, clock: ManualClock
 ) -> None:
