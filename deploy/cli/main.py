@@ -3,11 +3,11 @@
 import importlib
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NoReturn
 
 import typer
 
-from schemas.errors import IsochroneError, UnavailableError
+from schemas.errors import IsochroneError
 
 OUR_PACKAGES: Final = frozenset({"schemas", "probes", "streams", "alerts", "dashboards", "deploy"})
 
@@ -46,7 +46,7 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     asked = arguments[0] if arguments else ""
     for name, (module, text) in COMMANDS.items():
         if name == asked:
-            root.add_typer(_load(name, module), name=name, help=text)
+            root.add_typer(_load(module), name=name, help=text)
         else:
             root.command(name, help=text)(_root)
     return root
@@ -56,27 +56,31 @@ def _root() -> None:
     """Hold the place of a command that was not asked for."""
 
 
-def _load(name: str, module: str) -> typer.Typer:
-    try:
-        app: typer.Typer = importlib.import_module(module).app
-    except ModuleNotFoundError as err:
-        missing = (err.name or "").split(".")[0]
-        if missing in OUR_PACKAGES:
-            raise
-        raise UnavailableError(
-            f"`{name}` needs the package {missing!r}, which this install leaves out; install isochrone with the extra "
-            "that holds it (probe, worker, alerts, page, report, grafana, embedded or all)"
-        ) from err
+def _load(module: str) -> typer.Typer:
+    app: typer.Typer = importlib.import_module(module).app
     return app
 
 
 def run() -> None:
     """Run the command line; our own errors become one line and exit code 2."""
+    arguments = sys.argv[1:]
     try:
-        build(sys.argv[1:])(prog_name="isochrone")
+        build(arguments)(prog_name="isochrone")
     except IsochroneError as err:
-        sys.stderr.write(f"isochrone: {err}\n")
-        sys.exit(2)
+        _end(str(err))
+    except ModuleNotFoundError as err:
+        missing = (err.name or "").split(".")[0]
+        if missing in OUR_PACKAGES:
+            raise
+        _end(
+            f"`{arguments[0]}` needs the package {missing!r}, which this install leaves out; "
+            "install isochrone with the extra that holds it (probe, worker, alerts, page, report, grafana, embedded or all)"
+        )
+
+
+def _end(text: str) -> NoReturn:
+    sys.stderr.write(f"isochrone: {text}\n")
+    sys.exit(2)
 
 
 if __name__ == "__main__":
