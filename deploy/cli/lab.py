@@ -1,10 +1,13 @@
 """`isochrone lab`: an emulated network of namespaces, with a ledger of what it did to every packet."""
 
 import signal
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+import structlog
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -26,6 +29,12 @@ _DOWN_DEADLINE_S = 10.0
 _WATCH_S = 0.2
 
 
+@app.callback()
+def _logs_to_stderr() -> None:
+    """Keep standard output for the answer: a script reads it as JSON."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+
+
 @app.command()
 def up(
     file: Annotated[Path, typer.Argument(help="A lab file, such as deploy/lab/example.toml.", show_default=False)],
@@ -38,7 +47,11 @@ def up(
     Work in a host of it by `ip netns exec NAMESPACE COMMAND`, with a name from the list printed.
     """
     topology = read_topology(file)
-    with running_lab(topology, run_dir, deadline_s=_UP_DEADLINE_S, seed=seed) as lab:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # before there is anything to clean up
+    with (
+        suppress(KeyboardInterrupt),
+        running_lab(topology, run_dir, deadline_s=_UP_DEADLINE_S, seed=seed) as lab,
+    ):
         typer.echo(msgspec.json.encode(described(lab)) if as_json else _listing(lab))
         _hold(lab)
 
@@ -137,11 +150,7 @@ def _direction(text: str) -> Direction:
 
 
 def _hold(lab: Lab) -> None:
-    """Return at Ctrl-C, SIGTERM, or when the wire was stopped from elsewhere."""
+    """Return when the wire was stopped from elsewhere; Ctrl-C and SIGTERM interrupt."""
     clock = SystemClock()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        while lab.alive():
-            clock.sleep_s(_WATCH_S)
-    except KeyboardInterrupt:
-        return
+    while lab.alive():
+        clock.sleep_s(_WATCH_S)

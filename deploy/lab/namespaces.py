@@ -91,8 +91,14 @@ def remove_stale() -> list[str]:
 
 
 def _remove(names: list[str]) -> None:
-    if len(names) > 0:
-        _ip([], [f"netns del {name}" for name in names])
+    """Remove namespaces; one that another process removed meanwhile is as good."""
+    if len(names) == 0:
+        return
+    try:
+        _ip(["-force"], [f"netns del {name}" for name in names])
+    except UnavailableError:
+        if not set(names).isdisjoint(_listed()):
+            raise
 
 
 def _listed() -> list[str]:

@@ -57,14 +57,17 @@ class Passage:
         """Return when the next frame is due on the monotonic clock, or None when none is in flight."""
         return self._held[0].due_ns if self._held else None
 
-    def admit(self, frames: list[Frame], wall_ahead_ns: int) -> None:
-        """Decide over frames in order of arrival; `wall_ahead_ns` is the wall clock minus the monotonic clock."""
+    def admit(self, frames: list[Frame], wall_ns: int, mono_ns: int) -> None:
+        """Decide over frames in order of arrival, given both clocks just after they were read.
+
+        A wall clock that steps back makes no frame arrive in the future: it would be held for as long as the step.
+        """
         for slot, ifindex, size, stamp_ns in frames:
             lane = self._lanes.get(ifindex)
             if lane is None:
                 self._port.release(slot)
             else:
-                self._admit(lane, slot, size, stamp_ns, stamp_ns - wall_ahead_ns)
+                self._admit(lane, slot, size, stamp_ns, mono_ns - max(0, wall_ns - stamp_ns))
 
     def _admit(self, lane: Lane, slot: int, size: int, stamp_ns: int, arrival_ns: int) -> None:
         lane.counts.entered += 1

@@ -114,7 +114,7 @@ class Wire:
         while not self._chores.over:
             frames = self._port.receive()
             if len(frames) > 0:
-                self._passage.admit(frames, self._clock.wall_ns() - self._clock.mono_ns())
+                self._passage.admit(frames, self._clock.wall_ns(), self._clock.mono_ns())
             self._passage.release(self._clock)
             self._do_chores()
             if len(self._passage) == 0:

@@ -3,6 +3,7 @@
 import os
 import signal
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,14 @@ QUIET_US = 600  # at a wire that is later than this, the machine was busy and a 
 
 def replied(seen: Exchange) -> list[int]:
     return sorted({index for index, _ in seen.replies})
+
+
+def wait_for(what: Callable[[], bool], name: str) -> None:
+    clock = SystemClock()
+    until_ns = clock.mono_ns() + 5_000_000_000
+    while not what():
+        assert clock.mono_ns() < until_ns, f"waited 5 s for {name}"
+        clock.sleep_s(0.01)
 
 
 def namespaces_of(lab: Lab) -> list[str]:
@@ -184,6 +193,7 @@ def test_two_labs_with_the_same_addresses_live_side_by_side(tmp_path: Path) -> N
 def test_a_killed_wire_is_noticed_and_everything_else_is_removed(tmp_path: Path) -> None:
     with running_lab(two_hosts(Impairment()), tmp_path / "run", deadline_s=UP_S) as lab:
         os.kill(lab.wire_pid, signal.SIGKILL)
+        wait_for(lambda: not lab.alive(), "the end of the killed wire")
         with pytest.raises(UnavailableError, match="is the lab up"):
             lab.ledger()
     assert not lab.alive()
@@ -223,7 +233,7 @@ def test_a_lab_is_taken_down_from_its_folder(tmp_path: Path) -> None:
     with running_lab(two_hosts(Impairment()), tmp_path / "run", deadline_s=UP_S) as lab:
         with pytest.raises(UnavailableError, match="still holds 3 namespaces"):
             take_down(tmp_path / "run", deadline_s=0.5)  # we, the holder, have not noticed yet
-        assert not lab.alive()
+        wait_for(lambda: not lab.alive(), "the end of the stopped wire")
     take_down(tmp_path / "run", deadline_s=1.0)
 
 

@@ -92,10 +92,11 @@ class Rig:
         read = mark_reader(MarkLayout())
         self.passage = Passage(self.port, {IN: self.lane}, read, self.recorder)  # type: ignore[arg-type] # same methods
 
-    def arrive(self, slot: int, at_ns: int) -> None:
+    def arrive(self, slot: int, at_ns: int, wall_ahead_ns: int = 0) -> None:
         frame = udp_frame(mark(1, slot))
         self.port.buffer[slot * SLOT_BYTES : slot * SLOT_BYTES + len(frame)] = frame
-        self.passage.admit([(slot, IN, len(frame), at_ns)], 0)
+        now_ns = self.clock.mono_ns()
+        self.passage.admit([(slot, IN, len(frame), at_ns)], now_ns + wall_ahead_ns, now_ns)
 
     def at(self, ms: float) -> list[int]:
         self.clock.advance_s(ms / 1000 - self.clock.mono_ns() / 1e9)
@@ -107,11 +108,25 @@ def test_frames_leave_in_order_of_due_time_and_not_before() -> None:
     rig = Rig(Impairment(delay_us=5000))
     rig.arrive(0, 0)
     rig.lane.way.change(Impairment(delay_us=1000, keep_order=False))
-    rig.arrive(1, 1 * MS)
     assert rig.at(1) == []
+    rig.arrive(1, 1 * MS)
     assert rig.at(2) == [1]
     assert rig.at(5) == [1, 0]
     assert rig.lane.counts.reordered == 1
+
+
+def test_the_delay_counts_from_the_arrival_however_late_the_wire_reads_it() -> None:
+    rig = Rig(Impairment(delay_us=5000))
+    rig.at(3)
+    rig.arrive(0, 50 * MS + 1 * MS, wall_ahead_ns=50 * MS)
+    assert rig.at(5.9) == []
+    assert rig.at(6) == [0]
+
+
+def test_a_wall_clock_that_stepped_back_holds_no_frame_beyond_its_delay() -> None:
+    rig = Rig(Impairment(delay_us=5000))
+    rig.arrive(0, 3_600_000 * MS)
+    assert rig.at(5) == [0]
 
 
 def test_frames_due_at_the_same_time_leave_in_order_of_arrival() -> None:
