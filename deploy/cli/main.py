@@ -74,7 +74,8 @@ def run() -> None:
             raise
         _end(
             f"`{arguments[0]}` needs the package {missing!r}, which this install leaves out; "
-            "install isochrone with the extra that holds it (probe, worker, alerts, page, report, grafana, embedded or all)"
+            "install isochrone with the extra that holds it (probe, worker, alerts, page, report, grafana, "
+            "embedded or all)"
         )
 
 
