@@ -35,7 +35,7 @@ def command(*words: str) -> tuple[str, ...]:
 
 def worker_part(place: Place, bootstrap: str, store: StoreConfig) -> Part:
     """Return the worker: verify, fold, store."""
-    return _part(place, "worker", WorkerConfig(bootstrap=tuple(bootstrap.split(",")), store=store))
+    return _part(place, "worker", WorkerConfig(bootstrap=bootstrap, store=store))
 
 
 def evaluator_part(place: Place, settings: Settings, store: StoreConfig, mesh: str) -> Part:
