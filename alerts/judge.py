@@ -233,23 +233,23 @@ def _judge_loss(
 
 def _raised(available: Sequence[SlotFacts], rule: Rule, stream: PlannedStream) -> bool:
     """Return whether a window was bad and the counts pooled since do not clear it."""
-    if sum(slot.lost > 0 for slot in available) < rule.min_slots:
+    lost = [slot.sent - slot.received for slot in available]
+    if len(lost) - lost.count(0) < rule.min_slots:
         return False
+    sent = [slot.sent for slot in available]
     size = max(1, rule.window_s * 1000 // stream.slot_ms)
-    for end in range(len(available), 0, -1):
-        if not _bad(available[max(0, end - size) : end], rule):
-            continue
-        since = available[end:]
-        sent, lost = sum(slot.sent for slot in since), sum(slot.lost for slot in since)
-        return wilson(lost, sent)[1] >= rule.clear_below
+    for end in range(len(lost), 0, -1):
+        begin = max(0, end - size)
+        if _bad(lost[begin:end], sum(sent[begin:end]), rule):
+            return wilson(sum(lost[end:]), sum(sent[end:]))[1] >= rule.clear_below
     return False
 
 
-def _bad(window: Sequence[SlotFacts], rule: Rule) -> bool:
-    sent, lost = sum(slot.sent for slot in window), sum(slot.lost for slot in window)
-    if sent < rule.min_packets or sum(slot.lost > 0 for slot in window) < rule.min_slots:
+def _bad(lost: Sequence[int], sent: int, rule: Rule) -> bool:
+    total = sum(lost)
+    if total < rule.raise_above * sent or sent < rule.min_packets or len(lost) - lost.count(0) < rule.min_slots:
         return False
-    return wilson(lost, sent)[0] >= rule.raise_above
+    return wilson(total, sent)[0] >= rule.raise_above
 
 
 def _applies(rule: Rule, stream: PlannedStream, metric: str) -> bool:

@@ -48,11 +48,15 @@ class _Segment(msgspec.Struct, frozen=True, kw_only=True):
     b: str = ""
 
 
-class _Canonical(msgspec.Struct, frozen=True, kw_only=True):
-    """The parts of a canonical mesh that no table holds; the rest is left unread."""
+class _File(msgspec.Struct, frozen=True, kw_only=True):
+    """The parts of a mesh file that no table holds; the rest is left unread."""
 
     segment: tuple[_Segment, ...] = ()
     carrier: tuple[_Named, ...] = ()
+
+
+class _Canonical(msgspec.Struct, frozen=True, kw_only=True):
+    file: _File = _File()
 
 
 def read_version(store: Door, mesh: str, at_ms: int) -> PlanVersion | None:
@@ -102,8 +106,8 @@ def read_plan(store: Door, version: PlanVersion) -> Plan:
 
 def _stream(row: Row, version: PlanVersion) -> PlannedStream:
     named = {field: row[field] for field in PlannedStream.__struct_fields__ if field in row}
-    named["segments"] = tuple(row["segments"])
-    return PlannedStream(**named, version=version.version, valid_from_ms=version.valid_from_ms)
+    named |= {"segments": tuple(row["segments"]), "version": version.version, "valid_from_ms": version.valid_from_ms}
+    return PlannedStream(**named)
 
 
 def _served(row: Row) -> tuple[str, tuple[str, str]]:
@@ -118,7 +122,7 @@ def _grouped(pairs: Iterable[tuple[str, T]]) -> dict[str, tuple[T, ...]]:
 
 
 def _names(places: Sequence[Row], canonical: str) -> dict[tuple[str, str], Name]:
-    mesh = msgspec.json.decode(canonical, type=_Canonical) if canonical != "" else _Canonical()
+    mesh = msgspec.json.decode(canonical, type=_Canonical).file if canonical != "" else _File()
     carriers = {each.id: (each.name_zh or each.id, each.name_en or each.id) for each in mesh.carrier}
     names: dict[tuple[str, str], Name] = {}
     ends: dict[str, tuple[Name, Name]] = {}
