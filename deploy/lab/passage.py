@@ -9,9 +9,9 @@ from deploy.lab.ledger import Counts, Fate, Recorder
 from deploy.lab.marks import ETHERNET_BYTES, Mark, MarkReader
 from schemas.clock import Clock
 
-EARLY_NS: Final = (
-    90_000  # due within this time leaves now: about half a turn, so lateness centres on zero; the ledger says so
-)
+# Due within this time leaves now: about half a turn, so that lateness centres on zero. The ledger says so.
+EARLY_NS: Final = 90_000
+
 _ROUNDS: Final = 8  # then arrivals are looked after, though more is due
 
 
