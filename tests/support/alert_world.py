@@ -46,6 +46,7 @@ class World:
 
     mesh: Mesh
     seconds: int
+    start_ms: int = START_MS
     faults: tuple[Fault, ...] = ()
     killed_s: dict[str, float] = field(default_factory=dict)  # probe id -> when its agent dies
     deaf_s: tuple[float, float] = (1e9, 1e9)  # nothing is stored in between, all of it after
@@ -65,7 +66,7 @@ class World:
             self._of_probe.setdefault(stream.probe_id, []).append(stream)
         random = np.random.default_rng(self.seed)
         self._lost = {stream.id: self._fates(stream, random) for stream in self.mesh.streams}
-        self._due_ms = START_MS + np.arange(self.seconds * 1000 // INTERVAL_MS) * INTERVAL_MS
+        self._due_ms = self.start_ms + np.arange(self.seconds * 1000 // INTERVAL_MS) * INTERVAL_MS
         self._turns = {probe: self._turns_of(streams) for probe, streams in self._of_probe.items()}
         self._any_lost = {
             probe: np.any([self._lost[stream.id] for stream in streams], axis=0)
@@ -83,7 +84,7 @@ class World:
     def advance(self) -> int:
         """Let a second pass and return the instant."""
         self.step_s += 1
-        now_ms = START_MS + self.step_s * 1000
+        now_ms = self.start_ms + self.step_s * 1000
         for probe in self._of_probe:
             if self.step_s <= self.killed_s.get(probe, 1e9):
                 self._speak(probe, now_ms)
@@ -109,7 +110,7 @@ class World:
         if self.step_s % 10 == 3:
             self._hear(probe, now_ms)
         for start_ms in range(now_ms - now_ms % SLOT_MS - SLOT_MS, now_ms, SLOT_MS):
-            if start_ms < START_MS or (probe, start_ms) in self._done:
+            if start_ms < self.start_ms or (probe, start_ms) in self._done:
                 continue
             whole = now_ms >= self._settled_ms(probe, start_ms)
             if whole or (start_ms, now_ms) in self._turns[probe]:
@@ -132,14 +133,14 @@ class World:
 
     def _hear(self, probe: str, now_ms: int) -> int:
         at_ms = now_ms + DELAY_MS
-        if START_MS + self.deaf_s[0] * 1000 <= at_ms < START_MS + self.deaf_s[1] * 1000:
-            at_ms = int(START_MS + self.deaf_s[1] * 1000)
+        if self.start_ms + self.deaf_s[0] * 1000 <= at_ms < self.start_ms + self.deaf_s[1] * 1000:
+            at_ms = int(self.start_ms + self.deaf_s[1] * 1000)
         self.heard_ms[probe] = at_ms
         self.pulse.add(at_ms // 1000)
         return at_ms
 
     def _span(self, start_ms: int) -> slice:
-        first = (start_ms - START_MS) // INTERVAL_MS
+        first = (start_ms - self.start_ms) // INTERVAL_MS
         return slice(first, first + SLOT_MS // INTERVAL_MS)
 
     def _turns_of(self, streams: list[Stream]) -> set[tuple[int, int]]:
