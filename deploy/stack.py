@@ -48,7 +48,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stack:
-    """A running stack: broker and store, then our own parts, then (in a lab) reflector and probes."""
+    """A running stack: broker and store; worker and page; the edge: in a lab reflector and probes, then evaluator."""
 
     def __init__(self, groups: Sequence[Supervisor], edge: ExitStack, address: Address, mesh: Mesh) -> None:
         self.address = address
@@ -75,7 +75,7 @@ class Stack:
             group.check()
 
     def stop_edge(self) -> None:
-        """End the probes, which hand over what they have, and the reflector; the rest goes on."""
+        """End the evaluator, so that nobody is alarmed; then the probes, which hand over what they have."""
         self._edge.close()
 
 
@@ -116,17 +116,15 @@ def running_stack(
         _make_right(settings, mesh, writer, bootstrap, clock)
         address = Address(mesh=mesh.id, bootstrap=bootstrap, writer=writer, reader=reader, page_url=page_url(page))
         write_config(place.address_file, address)
-        say("starting worker, evaluator and page")
-        parts = [
-            worker_part(place, bootstrap, writer),
-            page_part(place, page),
-            evaluator_part(place, settings, writer, mesh.id),
-        ]
+        say("starting worker and page")
+        parts = [worker_part(place, bootstrap, writer), page_part(place, page)]
         groups.append(stack.enter_context(Supervisor(parts)))
         edge = stack.enter_context(ExitStack())
         if netns is not None:
             say("starting reflector and probes")
             groups.append(edge.enter_context(Supervisor(_edge_parts(place, mesh, bootstrap, netns, load()))))
+        say("starting the evaluator")
+        groups.append(edge.enter_context(Supervisor([evaluator_part(place, settings, writer, mesh.id)])))
         yield Stack(groups, edge, address, mesh)
 
 

@@ -20,7 +20,7 @@ from kafka.errors import KafkaError
 from probes.outbox import Outbox
 from probes.spool_reader import SpoolKey, SpoolReader, SpoolRow, open_reader
 from schemas.clock import Clock
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, UnavailableError
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +28,7 @@ MAX_IN_FLIGHT: Final = 64  # kafka-python has no buffer limit of its own
 _BACKLOG_SHARE: Final = 48  # of those; the rest stays free for live records
 _IDLE_S: Final = 1.0
 _RETRY_S: Final = 1.0
+_RESEND_S: Final = 35.0  # longer than the producer's own delivery timeout
 _LOG_EVERY_NS: Final = 10_000_000_000
 
 
@@ -96,6 +97,46 @@ def make_producer(config: KafkaConfig, client_id: str) -> Producer:
         **_security(config),
     )
     return producer
+
+
+def send_acknowledged(
+    producer: Producer, topic: str, key: bytes, value: bytes, headers: Sequence[tuple[str, bytes]]
+) -> None:
+    """Send one message and return when the broker has acknowledged it.
+
+    Raises:
+        UnavailableError: it did not in time, so nobody knows; the message may be sent again.
+    """
+    answers: list[BaseException | None] = []
+    answered = threading.Event()
+
+    def note(answer: BaseException | None) -> None:
+        answers.append(answer)
+        answered.set()
+
+    sent = producer.send(topic, key=key, value=value, headers=headers)
+    sent.add_callback(lambda *_: note(None))
+    sent.add_errback(note)
+    if not answered.wait(_RESEND_S) or answers[0] is not None:
+        why = answers[0] if answers else f"no answer within {_RESEND_S:g} s"
+        raise UnavailableError(f"{topic}: the broker did not acknowledge ({why}); check it and send again")
+
+
+@contextmanager
+def open_sender(config: KafkaConfig, client_id: str) -> Iterator[Producer]:
+    """Yield a connected producer for single messages.
+
+    Raises:
+        UnavailableError: no broker answered within 5 s.
+    """
+    try:
+        producer = make_producer(config, client_id)
+    except KafkaError as err:
+        raise UnavailableError(f"kafka at {', '.join(config.bootstrap)} does not answer: {err}") from err
+    try:
+        yield producer
+    finally:
+        producer.close(_RETRY_S)
 
 
 def _security(config: KafkaConfig) -> dict[str, object]:
