@@ -43,16 +43,18 @@ def converge(situation: Situation, incidents: Sequence[Incident], policy: Policy
     """
     causes = [*situation.causes, *_dead_probes(situation)]
     free = {each.incident_id: replace(each, trail=replace(each.trail, notice="")) for each in incidents}
+    taken = set(free)
     present: list[Incident] = []
     changes: list[Change | None] = []
     for cause in causes:
         found = _match(cause, free.values(), policy.incident, now_ms)
         if found is None:
-            change: Change | None = _begin(cause, situation, policy, now_ms)
+            change: Change | None = _begin(cause, taken, situation, policy, now_ms)
         else:
             del free[found.incident_id]
             change = _carry_on(found, cause, situation, policy, now_ms)
         changes.append(change)
+        taken |= {change.incident.incident_id} if change is not None else set()
         present += [change.incident] if change is not None else [found] if found is not None else []
     changes += [_fade(each, present, situation, policy, now_ms) for each in free.values()]
     return [change for change in changes if change is not None]
@@ -132,11 +134,12 @@ def _shared(cause: Cause, incident: Incident, policy: IncidentPolicy, now_ms: in
     return (1 << 32) + shared if same else shared
 
 
-def _begin(cause: Cause, situation: Situation, policy: Policy, now_ms: int) -> Change:
+def _begin(cause: Cause, taken: set[str], situation: Situation, policy: Policy, now_ms: int) -> Change:
     opened_ms = cause.since_ms if cause.since_ms > 0 else now_ms
+    names = (incident_id(situation.mesh, cause.kind, cause.key, opened_ms, nth) for nth in range(len(taken) + 1))
     fresh = Incident(
         mesh=situation.mesh,
-        incident_id=incident_id(situation.mesh, cause.kind, cause.key, opened_ms),
+        incident_id=next(name for name in names if name not in taken),
         revision=1,
         category=cause.category,
         cause_kind=cause.kind,

@@ -68,7 +68,10 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[tuple[EventKind, str], ...]  # kind, detail
 
 
-def incident_id(mesh: str, kind: str, key: str, opened_ms: int) -> str:
-    """Return the id: the same cause in the same minute of the same mesh is the same incident for every evaluator."""
-    text = "\0".join((mesh, kind, key, str(opened_ms // 60_000)))
+def incident_id(mesh: str, kind: str, key: str, opened_ms: int, nth: int = 0) -> str:
+    """Return the id: the same cause in the same minute of the same mesh is the same incident for every evaluator.
+
+    `nth` tells apart what would share it: loss and a cut of one path, a probe that is accused and silent at once.
+    """
+    text = "\0".join((mesh, kind, key, str(opened_ms // 60_000), *([str(nth)] if nth > 0 else [])))
     return f"inc-{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"
