@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
+import structlog
 import typer
 
 from schemas.errors import IsochroneError
@@ -46,7 +47,7 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     asked = arguments[0] if arguments else ""
     for name, (module, text) in COMMANDS.items():
         if name == asked:
-            root.add_typer(_load(module), name=name, help=text)
+            root.add_typer(_load(module), name=name)
         else:
             root.command(name, help=text)(_root)
     return root
@@ -64,6 +65,7 @@ def _load(module: str) -> typer.Typer:
 def run() -> None:
     """Run the command line; our own errors become one line and exit code 2."""
     arguments = sys.argv[1:]
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output is for answers
     try:
         build(arguments)(prog_name="isochrone")
     except IsochroneError as err:

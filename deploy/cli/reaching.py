@@ -3,11 +3,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from deploy.place import find_store
+from schemas.clock import SystemClock, wall_ms
 from schemas.errors import ConfigError
 from streams.store import Store, open_store
+
+DAY_S = 86_400
+END_OF_TIME_S = 4_294_967_295  # what a DateTime of the store can hold
 
 
 class Reached(NamedTuple):
@@ -31,3 +35,21 @@ def reach(state: Path, url: str, mesh: str, *, write: bool = False) -> Iterator[
         raise ConfigError("which mesh? name it with --mesh")
     with open_store(config) as store:
         yield Reached(store, asked)
+
+
+def timezone_of(reached: Reached) -> str:
+    """Return the time zone of the mesh in force.
+
+    Raises:
+        ConfigError: no version of the mesh was ever applied.
+    """
+    found = reached.store.rows("report_mesh", mesh=reached.mesh, until_s=END_OF_TIME_S)
+    if not found:
+        raise ConfigError(f"mesh {reached.mesh} was never put in force; apply it with `isochrone mesh apply`")
+    return str(found[0]["timezone"])
+
+
+def states_now(reached: Reached) -> list[dict[str, Any]]:
+    """Return the present state of every planned stream, and since when, as far as a day's verdicts tell."""
+    from_s = wall_ms(SystemClock()) // 1000 - DAY_S
+    return reached.store.rows("judge_state_now", mesh=reached.mesh, from_s=from_s)
