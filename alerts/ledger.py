@@ -57,6 +57,15 @@ def write_delivery(
     store.insert(DELIVERY, [(*head, int(incident.exercise))])
 
 
+def acknowledge(store: Door, incident_id: str, *, who: str, at_ms: int, exercise: bool = False) -> None:
+    """Note in an incident's timeline that a person took it over.
+
+    Raises:
+        StoreTransientError: unknown whether it is noted; the same call may be repeated.
+    """
+    store.insert(INCIDENT_EVENT, [(incident_id, at_ms, "acknowledged", who[:200], int(exercise))])
+
+
 def read_present(store: Door, mesh: str, resolved_from_ms: int) -> list[Incident]:
     """Return every incident that is not resolved, and those resolved since an instant.
 
