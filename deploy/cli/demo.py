@@ -11,7 +11,9 @@ app = typer.Typer()
 @app.callback(invoke_without_command=True)
 def demo(
     seconds: Annotated[float, typer.Option(help="length of the script; 0: no script, until Ctrl-C")] = 90.0,
-    kills: Annotated[bool, typer.Option("--kills", help="also kill worker, broker, store and a probe")] = False,
+    kills: Annotated[
+        bool, typer.Option("--kills", envvar="DEMO_KILLS", help="also kill worker, broker, store and a probe")
+    ] = False,
     out: Annotated[Path, typer.Option(help="folder for page.html and report.pdf")] = Path("demo"),
     state: Annotated[Path, typer.Option(help="folder of the stack; data of an earlier demo is removed")] = Path(
         ".isochrone/demo"

@@ -18,5 +18,5 @@ def test_a_text_becomes_what_the_datasource_would_ask(text: str, wanted: str) ->
 
 @pytest.mark.parametrize("text", ["$__unknown(x)", "${other}", "$__timeFilter(open"])
 def test_what_is_not_known_is_refused_instead_of_asked(text: str) -> None:
-    with pytest.raises(ValueError, match="expanded|unbalanced"):
+    with pytest.raises(ValueError, match=r"expanded|unbalanced"):
         expand(text, from_s=10, to_s=20, variables={})
