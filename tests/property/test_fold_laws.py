@@ -36,7 +36,8 @@ def slots(draw: st.DrawFn) -> Slot:
 
 @st.composite
 def delays(draw: st.DrawFn, way: str) -> dict[str, Any]:
-    out: dict[str, Any] = {way + name: draw(counts) for name in ("n", "ipdv_pairs", "ipdv_abs_sum_us")}
+    out: dict[str, Any] = {way + name: draw(counts) for name in ("ipdv_pairs", "ipdv_abs_sum_us")}
+    out[way + "n"] = draw(st.one_of(st.just(0), counts))
     for kind in ("", "ipdv_"):
         histogram = draw(histograms)
         out[f"{way}{kind}bin"] = sorted(histogram)
