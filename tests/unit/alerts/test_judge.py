@@ -97,6 +97,12 @@ def test_a_loaded_slot_that_loses_everything_never_alarms() -> None:
     assert not judged([*CLEAN, dark]).alarms
 
 
+def test_a_loaded_slot_leaves_no_trace_in_the_figures() -> None:
+    dark = a_slot(3, received=0, loss_run_max=100, loaded=True)
+    found = judged([*CLEAN, dark, a_slot(4)])
+    assert (found.state, found.lost, found.sent) == ("ok", 0, 400)
+
+
 def test_a_slot_with_too_few_packets_is_not_green() -> None:
     assert state([*CLEAN, a_slot(3, sent=60, received=60)]) == ("insufficient", "late")
     assert state([*CLEAN, a_slot(3, sent=60, received=60, spool="s2")]) == ("insufficient", "learning")

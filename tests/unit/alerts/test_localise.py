@@ -70,6 +70,24 @@ def test_a_node_is_found_though_its_own_probe_is_gone_with_it() -> None:
     assert (cause.kind, cause.key) == ("node", "dcp-wuhan")
 
 
+def test_a_probe_is_not_accused_before_its_endpoint_is_seen_alive() -> None:
+    """All carriers of a node fail, its own probe speaks first: the others' rows are of the time before."""
+    streams = [
+        a_stream(number, source=f"a/{x}", destination=f"{b}/{x}", source_node="a", destination_node=b, segments=())
+        for number, (b, x) in enumerate([("b", "x"), ("c", "x"), ("b", "y"), ("c", "y")])
+    ]
+    back = [
+        a_stream(
+            number, source=f"{b}/x", destination="a/x", source_node=b, destination_node="a", segments=(), probe_id=b
+        )
+        for number, b in ((10, "b"), (11, "c"))
+    ]
+    (cause,) = found(
+        [*streams, *back], lambda stream: down(stream) if stream.source_node == "a" else fine(stream, known_ms=T0_MS)
+    )
+    assert (cause.kind, cause.key) == ("node", "a")
+
+
 def test_life_seen_before_the_silence_began_clears_nobody() -> None:
     """The first second of a cut: one probe has spoken, the rows of the others are of the time before."""
 
