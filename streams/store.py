@@ -146,7 +146,7 @@ class Store:
         if set(columns) != set(table.columns) or count > MAX_BLOCK_ROWS:
             raise ValueError(f"insert into {table.name}: columns differ from its spec, or {count} rows in one block")
         names = ", ".join(f"`{name}`" for name in table.columns)
-        block = [list(columns[name]) for name in table.columns]  # lists: the driver writes into them
+        block = [columns[name] for name in table.columns]
         statement = f"INSERT INTO `{table.name}` ({names}) VALUES"
         self._ask(
             f"insert into {table.name}",
