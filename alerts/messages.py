@@ -76,15 +76,15 @@ def cause_name(kind: str, key: str, names: Mapping[tuple[str, str], Name]) -> Na
 
 def summary(incident: Incident, timezone: str) -> Name:
     """Return one line in each language."""
-    what, since = _what(incident), clock_text(incident.opened_ms, timezone)
+    what, (when_zh, when_en) = _what(incident), _when(incident, timezone)
     kind, state = _KINDS[incident.cause_kind], _STATES[incident.state]
     members, sure = len(incident.members), round(incident.confidence * 100)
     name_zh, name_en = incident.trail.name_zh or incident.cause, incident.trail.name_en or incident.cause
     drill_zh, drill_en = ("【演练】", "[DRILL] ") if incident.exercise else ("", "")
     equal = ", ".join(incident.trail.equal[:3])
     also_zh, also_en = (f"，同样可能：{equal}", f", as likely: {equal}") if equal != "" else ("", "")
-    zh = f"{drill_zh}[{state[0]}] {kind[0]} {name_zh} {what[0]}：{since} 起，{members} 条流，可信度 {sure}%{also_zh}"
-    en = f"{drill_en}[{state[1]}] {kind[1]} {name_en} {what[1]} since {since}: {members} streams"
+    zh = f"{drill_zh}[{state[0]}] {kind[0]} {name_zh} {what[0]}：{when_zh}，{members} 条流，可信度 {sure}%{also_zh}"
+    en = f"{drill_en}[{state[1]}] {kind[1]} {name_en} {what[1]} {when_en}: {members} streams"
     return zh, f"{en}, confidence {sure} %{also_en}"
 
 
@@ -98,9 +98,17 @@ def clock_text(at_ms: int, timezone: str) -> str:
     return datetime.fromtimestamp(at_ms // 1000, tz=ZoneInfo(timezone)).isoformat(sep=" ")
 
 
+def _when(incident: Incident, timezone: str) -> Name:
+    begin = clock_text(incident.opened_ms, timezone)
+    if incident.state != "resolved":
+        return f"{begin} 起", f"since {begin}"
+    end = clock_text(incident.resolved_ms, timezone)
+    return f"{begin} 开始，{end} 确认恢复", f"from {begin}, confirmed clear {end}"
+
+
 def _what(incident: Incident) -> Name:
     if incident.cause_kind == "probe":
-        return "失联，其路径状态未知", "is silent, its paths are unknown"
+        return "失联，其路径状态未知", "silent, its paths unknown"
     if incident.cause_kind == "reflector":
-        return "无应答，网络本身正常", "does not answer, the network is well"
-    return ("丢包", "loses packets") if incident.trail.grade == "degraded" else ("中断", "is down")
+        return "无应答，网络本身正常", "not answering, the network is well"
+    return ("丢包", "losing packets") if incident.trail.grade == "degraded" else ("中断", "down")

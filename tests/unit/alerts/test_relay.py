@@ -109,13 +109,21 @@ def test_the_message_says_what_broke_how_wide_how_sure_what_to_check_and_how_to_
     assert (body["cause"], body["members"], body["confidence"], body["exercise"]) == ("trunk-a-b", 3, 0.5, True)
     assert "甲 — 乙 干线" in body["text_zh"]
     assert body["text_zh"].startswith("【演练】")
-    assert body["text_en"].startswith("[DRILL] [open] segment trunk A - B (Telecom) is down since 2027-")
+    assert body["text_en"].startswith("[DRILL] [open] segment trunk A - B (Telecom) down since 2027-")
     assert len(body["first_checks_zh"]) == len(body["first_checks_en"]) == 3
     assert body["acknowledge"].endswith("inc-1")
     assert body["resolved_ms"] is None
     assert "甲 — 乙" in desk.printed[0]
     assert "trunk A - B" in desk.printed[0]
     assert all(row["exercise"] == 1 for row in desk.store.tables["delivery"])
+
+
+def test_the_end_says_from_when_to_when() -> None:
+    zh, en = summary(
+        msgspec.structs.replace(an_incident(2, "resolved"), resolved_ms=START_MS + 90_000), "Asia/Shanghai"
+    )
+    assert "down from 2027-01-15 16:00:00+08:00, confirmed clear 2027-01-15 16:01:30+08:00" in en
+    assert "确认恢复" in zh
 
 
 @pytest.mark.parametrize("code", [301, 302, 400, 404, 429, 500])
