@@ -28,7 +28,7 @@ def decode(value: bytes, kind: type[R]) -> R:
     """
     try:
         return _decoders[kind].decode(value)  # type: ignore[return-value]  # the table is keyed by the type asked for
-    except (msgspec.DecodeError, RecursionError) as err:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
         raise WireError("schema", f"{kind.__name__}: {err}") from err
 
 
