@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from clickhouse_driver import Client
+from clickhouse_driver.block import RowOrientedBlock
 from clickhouse_driver.errors import Error, ServerException
 from support.children import is_running, wait_for
 from support.engine import READER, START_S, WRITER, ServerAddress, client, require_engine
@@ -199,6 +200,37 @@ def test_a_statement_that_does_not_end_is_killed_after_the_grace(tmp_path: Path)
     assert codes == [394]
 
 
+def one_row(name: str, type_name: str, value: bytes) -> bytes:
+    """Return the packet of a client that holds one row of one column."""
+    block = wire.varint(1) * 2 + wire.text(name) + wire.text(type_name) + value
+    return bytes([packets.Client.DATA]) + packets.data(block)[1:]
+
+
+@pytest.mark.parametrize(
+    ("bad", "code"),
+    [(one_row("b", "UInt8", b"\1"), 10), (one_row("a", "Array(UInt8)", (0).to_bytes(8, "little")), 43)],
+)
+def test_after_a_bad_block_the_rest_is_read_nothing_is_stored_and_the_connection_goes_on(
+    clickhouse_server: ServerAddress, database: str, bad: bytes, code: int
+) -> None:
+    if not clickhouse_server.embedded:
+        pytest.skip("a real server has its own codes for this")
+    with client(clickhouse_server, database=database) as writer:
+        writer.execute("CREATE TABLE t (a UInt8) ENGINE = MergeTree ORDER BY a")
+        good = one_row("a", "UInt8", b"\7")
+        writer.connection.send_query("INSERT INTO t VALUES")
+        writer.connection.send_external_tables([])
+        writer.receive_sample_block()
+        writer.connection.socket.sendall(good + bad + good)
+        writer.connection.send_data(RowOrientedBlock())
+        packet = writer.connection.receive_packet()
+        while packet.type == packets.Server.PROGRESS:
+            packet = writer.connection.receive_packet()
+        assert packet.exception.code == code
+        writer.connection.is_query_executing = False
+        assert writer.execute("SELECT count() FROM t") == [(0,)]
+
+
 def test_a_client_that_leaves_in_the_middle_of_an_insert_stores_nothing(tmp_path: Path) -> None:
     with server(tmp_path, free_port()) as (_, address), client(address) as admin:
         admin.execute("CREATE DATABASE d")
@@ -208,8 +240,8 @@ def test_a_client_that_leaves_in_the_middle_of_an_insert_stores_nothing(tmp_path
         leaving.connection.send_query("INSERT INTO d.t VALUES")
         leaving.connection.send_external_tables([])
         leaving.receive_sample_block()
-        block = packets.data(wire.varint(1) * 2 + wire.text("a") + wire.text("UInt8") + b"\7")
-        leaving.connection.socket.sendall(bytes([packets.Client.DATA]) + block[1:] + block[:-1])
+        whole = one_row("a", "UInt8", b"\7")
+        leaving.connection.socket.sendall(whole + whole[:-1])
         leaving.disconnect()
         sql = "SELECT count() FROM system.processes WHERE query NOT LIKE '%processes%'"
         wait_for("the insert to be dropped", lambda: admin.execute(sql) == [(0,)])

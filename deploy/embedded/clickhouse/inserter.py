@@ -16,6 +16,7 @@ from deploy.embedded.clickhouse.inserts import Insert
 
 STAGE: Final = "_isochrone_incoming"
 _MEMORY_LIMIT: Final = 241
+_NO_SUCH_COLUMN: Final = 10
 
 
 class Stream(Protocol):
@@ -62,7 +63,11 @@ class Inserter:
         self._stream = self._connection.open_insert(f"INSERT INTO {STAGE}")
 
     def append(self, block: Block) -> None:
-        """Take one block."""
+        """Take one block; raises `EngineFault`, code 10, for columns that were not asked for.
+
+        The engine would fill what it does not find with defaults, and say nothing.
+        """
+        self._require_columns(block)
         if self._stream is not None:
             self._stream.append(block.content)
             self._rows += block.rows
@@ -83,6 +88,12 @@ class Inserter:
             self._stream.cancel()
         with suppress(EngineFault):
             self._connection.run(f"DROP TEMPORARY TABLE IF EXISTS {STAGE}")
+
+    def _require_columns(self, block: Block) -> None:
+        wanted, got = [each.name for each in self._columns], [each.name for each in block.columns]
+        if sorted(wanted) != sorted(got):
+            text = f"a block of the columns {', '.join(got)} where {', '.join(wanted)} were asked for"
+            raise EngineFault(_NO_SUCH_COLUMN, f"DB::Exception: {text}. (NOT_FOUND_COLUMN_IN_BLOCK)")
 
     def _require_all(self) -> None:
         arrived = int(self._connection.run(f"SELECT count() FROM {STAGE}", "TSVRaw"))  # noqa: S608 - our own name
