@@ -23,6 +23,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "reflector": ("deploy.cli.reflector", "Answer the test packets of the mesh's probes."),
     "worker": ("deploy.cli.worker", "Verify, fold and store what arrives."),
     "evaluator": ("deploy.cli.evaluator", "Judge, converge and deliver."),
+    "incident": ("deploy.cli.incident", "List incidents, show one, acknowledge it."),
     "page": ("deploy.cli.page", "Serve the posture page."),
     "mesh": ("deploy.cli.mesh", "Check, apply and export the mesh."),
     "report": ("deploy.cli.report", "Build the quality report."),
