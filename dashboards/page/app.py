@@ -133,7 +133,7 @@ class _Page:
 
     def _posture(self) -> Mapping[str, Any]:
         mesh, now_s = self._config.mesh, wall_ms(self._clock) // 1000
-        states = self._store.rows("page_states", mesh=mesh)
+        states = self._states(now_s)
         delays = self._store.rows("page_delays", mesh=mesh, from_s=now_s - DELAY_REACH_S)
         tests = self._store.rows("page_throughput", mesh=mesh, from_s=now_s - 24 * HOUR_S)
         return {
@@ -148,13 +148,16 @@ class _Page:
 
     def _path(self, source: str, destination: str) -> Mapping[str, Any]:
         now_s = wall_ms(self._clock) // 1000
-        states = self._store.rows("page_states", mesh=self._config.mesh)
+        states = self._states(now_s)
         streams = [row for row in states if (row["source"], row["destination"]) == (source, destination)]
         return {
             "source": source,
             "destination": destination,
             "streams": [row | self._minutes(row["stream_id"], now_s - HOUR_S) for row in streams],
         }
+
+    def _states(self, now_s: int) -> list[dict[str, Any]]:
+        return self._store.rows("judge_state_now", mesh=self._config.mesh, from_s=now_s - 24 * HOUR_S)
 
     def _minutes(self, stream_id: int, from_s: int) -> dict[str, Any]:
         rows = minutes(self._store.rows("page_minutes", stream_id=stream_id, from_s=from_s))

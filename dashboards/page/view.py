@@ -24,7 +24,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     source: str  # endpoint ids, for the link to the path
     destination: str
-    delay_ms: float | None  # median of the newest slot; None: nothing came back in the last minute
+    delay_ms: float | None  # one way, median of the newest slot; None: no method knows it, or nothing came back lately
     rule: str
     sent: int
     lost: int
@@ -54,8 +54,10 @@ def counts(states: Iterable[Row]) -> dict[str, int]:
 def matrices(states: Sequence[Row], delays: Iterable[Row]) -> list[Matrix]:
     """Return one matrix for each carrier, by name; crossings between carriers are not in it."""
     delay_ms = {row["stream_id"]: value_us(int(row["median_bin"])) / 1000 for row in delays}
+    one_way = {(row["source"], row["destination"]): row["stream_id"] for row in states if row["method"] == "stamp"}
     carriers = sorted({_carrier(row["source"]) for row in states})
-    return [_matrix(carrier, states, delay_ms) for carrier in carriers]
+    ways_ms = {ends: delay_ms.get(stream_id) for ends, stream_id in one_way.items()}
+    return [_matrix(carrier, states, ways_ms) for carrier in carriers]
 
 
 def crossings(states: Sequence[Row]) -> list[tuple[Row, Row | None]]:
@@ -92,13 +94,13 @@ def _carrier(endpoint: str) -> str:
     return endpoint.split("/")[1]
 
 
-def _matrix(carrier: str, states: Sequence[Row], delay_ms: Mapping[int, float]) -> Matrix:
+def _matrix(carrier: str, states: Sequence[Row], ways_ms: Mapping[tuple[str, str], float | None]) -> Matrix:
     cells: dict[tuple[str, str], Cell] = {}
     for row in states:
         if _carrier(row["source"]) != carrier or _carrier(row["destination"]) != carrier:
             continue
         pair = (row["source_node"], row["destination_node"])
-        cell = _cell(row, delay_ms.get(row["stream_id"]))
+        cell = _cell(row, ways_ms.get((row["source"], row["destination"])))
         if pair not in cells or BADNESS[cell.state] > BADNESS[cells[pair].state]:
             cells[pair] = cell
     names = sorted({name for pair in cells for name in pair})

@@ -102,7 +102,7 @@ def run_demo(
         announce(running, say)
         memory = stack.enter_context(PeakMemory(lambda: (*running.pids(), lab.wire_pid)))
         store = stack.enter_context(open_store(running.address.reader))
-        watch = Watch(store, mesh.id, receiver)
+        watch = Watch(store, mesh.id, receiver, clock)
         script = _Script(scenario, running, lab, watch, Waiter(clock, running.check), clock, say)
         found = script.play(began_s, kills=kills)
         _save_page(running.address.page_url, out.page)

@@ -5,25 +5,30 @@ from typing import Any, Final
 
 from dashboards.throughput import throughput_mbps
 from deploy.demo.webhook import Notice, Receiver
+from schemas.clock import Clock, wall_ms
 from schemas.errors import StoreTransientError
 from streams.store import Store
 
 Row = Mapping[str, Any]
+DAY_S: Final = 86_400
 ANSWERED: Final = ("ok", "degraded", "down")
 
 
 class Watch:
     """Looks at the tables and at what was delivered; a store that is away is nothing seen, not an error."""
 
-    def __init__(self, store: Store, mesh: str, receiver: Receiver) -> None:
+    def __init__(self, store: Store, mesh: str, receiver: Receiver, clock: Clock) -> None:
         self._store = store
         self._mesh = mesh
         self._receiver = receiver
+        self._clock = clock
 
     def states(self) -> list[Row]:
         """Return the present state of every planned stream; none while the store is away."""
         try:
-            return list(self._store.rows("page_states", mesh=self._mesh))
+            return list(
+                self._store.rows("judge_state_now", mesh=self._mesh, from_s=wall_ms(self._clock) // 1000 - DAY_S)
+            )
         except StoreTransientError:
             return []
 

@@ -7,6 +7,8 @@ SELECT
     s.destination_node AS destination_node,
     s.method AS method,
     s.plane AS plane,
+    s.relation AS relation,
+    s.control AS control,
     s.probe_id AS probe_id,
     s.segments AS segments,
     s.state AS state,
@@ -40,4 +42,4 @@ LEFT JOIN
     GROUP BY stream_id
 ) AS h ON h.stream_id = s.stream_id
 WHERE s.mesh = %(mesh)s
-ORDER BY stream_id
+ORDER BY source, destination, method, stream_id

@@ -30,7 +30,8 @@ def state_row(stream_id: int, source: str, destination: str, **changes: object) 
         "sent": 100,
         "lost": 0,
         "planned": 100,
-        "window_start_s": 1_800_000_000,
+        "window_start_ms": 1_800_000_000_000,
+        "since_ms": 1_800_000_000_000,
         "window_s": 10,
         "judged_ms": 1_800_000_012_000,
     }
@@ -46,7 +47,7 @@ STATES = [
     state_row(6, "cluster-a/telecom", "cluster-b/telecom", method="icmp", state="degraded", reason="loss"),
 ]
 ANSWERS: dict[str, list[Row]] = {
-    "page_states": STATES,
+    "judge_state_now": STATES,
     "page_delays": [{"stream_id": 1, "slot_s": 1_800_000_000, "received": 100, "median_bin": 459}],
     "page_pipeline": [{"newest_slot_s": 1_800_000_000, "judged_ms": 1_800_000_012_000, "quarantined": 0}],
     "page_incidents": [

@@ -78,7 +78,7 @@ def test_a_probe_never_heard_is_listed_as_never() -> None:
 
 
 def test_a_store_that_is_away_leaves_no_old_colours_on_the_page() -> None:
-    answer = client(error=StoreTransientError("query page_states: no answer")).get("/")
+    answer = client(error=StoreTransientError("query judge_state_now: no answer")).get("/")
     assert answer.status_code == 503
     assert "no answer" in answer.text
     assert "data-state" not in answer.text
@@ -97,5 +97,5 @@ def test_both_languages_are_there_and_an_unknown_one_is_the_default() -> None:
 
 
 def test_a_hostile_name_stays_text() -> None:
-    hostile = [dict(ANSWERS["page_states"][0], source="<img src=x>/telecom", source_node="<img src=x>")]
-    assert "<img" not in client(ANSWERS | {"page_states": hostile}).get("/").text
+    hostile = [dict(ANSWERS["judge_state_now"][0], source="<img src=x>/telecom", source_node="<img src=x>")]
+    assert "<img" not in client(ANSWERS | {"judge_state_now": hostile}).get("/").text

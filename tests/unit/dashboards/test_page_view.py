@@ -39,3 +39,13 @@ def test_a_quantile_among_the_lost_leaves_a_gap_and_not_a_zero() -> None:
 
 def test_a_line_without_a_point_is_no_line() -> None:
     assert sparkline([None, None]) == ""
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_round_trip_never_stands_where_one_way_is_promised(order: int) -> None:
+    rows = [state_row(1, "a/x", "b/x"), state_row(2, "a/x", "b/x", method="icmp")]
+    delays = [{"stream_id": 1, "median_bin": 459}, {"stream_id": 2, "median_bin": 500}]
+    (matrix,) = matrices(rows[::order], delays)
+    assert matrix.cells[("a", "b")].delay_ms == pytest.approx(9.607, rel=0.01)
+    (only_icmp,) = matrices([rows[1]], delays)
+    assert only_icmp.cells[("a", "b")].delay_ms is None
