@@ -8,7 +8,7 @@ import typer
 app = typer.Typer()
 
 
-@app.callback(invoke_without_command=True)
+@app.command()
 def demo(
     seconds: Annotated[float, typer.Option(help="length of the script; 0: no script, until Ctrl-C")] = 90.0,
     kills: Annotated[

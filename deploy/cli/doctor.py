@@ -8,7 +8,7 @@ from deploy.cli.flags import DEFAULT_STATE, Json, State
 app = typer.Typer()
 
 
-@app.callback(invoke_without_command=True)
+@app.command()
 def doctor(state: State = DEFAULT_STATE, as_json: Json = False) -> None:
     """Ask the host: programs, capabilities, clock, ports, limits. Exit code 1 when something essential is missing."""
     from deploy.doctor import as_json as in_json

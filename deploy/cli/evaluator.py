@@ -10,7 +10,7 @@ from deploy.cli.flags import ConfigFile
 app = typer.Typer()
 
 
-@app.callback(invoke_without_command=True)
+@app.command()
 def evaluator(config: ConfigFile) -> None:
     """Judge every planned stream about once a second and tell of each root cause once, until SIGTERM."""
     from alerts.evaluator import EvaluatorConfig, run_evaluator

@@ -48,7 +48,7 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     asked = arguments[0] if arguments else ""
     for name, (module, text) in COMMANDS.items():
         if name == asked:
-            root.add_typer(_load(module), name=name)
+            _add(root, name, _load(module))
         else:
             root.command(name, help=text)(_root)
     return root
@@ -56,6 +56,15 @@ def build(arguments: Sequence[str]) -> typer.Typer:
 
 def _root() -> None:
     """Hold the place of a command that was not asked for."""
+
+
+def _add(root: typer.Typer, name: str, app: typer.Typer) -> None:
+    """Add a file's commands: a single one under the name itself, several as a group."""
+    (first, *others) = app.registered_commands
+    if first.callback is not None and not others and app.registered_callback is None:
+        root.command(name)(first.callback)
+    else:
+        root.add_typer(app, name=name)
 
 
 def _load(module: str) -> typer.Typer:

@@ -7,7 +7,7 @@ from deploy.cli.flags import ConfigFile
 app = typer.Typer()
 
 
-@app.callback(invoke_without_command=True)
+@app.command()
 def page(config: ConfigFile) -> None:
     """Serve the posture page on loopback until Ctrl-C; its address, token included, is printed first."""
     from dashboards.page.serve import ServeConfig, page_url, serve

@@ -10,7 +10,7 @@ from deploy.cli.flags import DEFAULT_STATE, Json, State, Url
 app = typer.Typer()
 
 
-@app.callback(invoke_without_command=True)
+@app.command()
 def reconcile(
     hours: Annotated[float, typer.Option(help="how far back spools must have been heard of")] = 24.0,
     state: State = DEFAULT_STATE,

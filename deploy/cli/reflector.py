@@ -10,7 +10,7 @@ from deploy.cli.flags import ConfigFile
 app = typer.Typer()
 
 
-@app.callback(invoke_without_command=True)
+@app.command()
 def reflector(config: ConfigFile) -> None:
     """Answer STAMP packets and throughput tests of the peers that the configuration lists, until SIGTERM."""
     from deploy.configfile import read_config

@@ -10,7 +10,7 @@ from deploy.cli.flags import DEFAULT_STATE, Json, MeshName, State, Url
 app = typer.Typer()
 
 
-@app.callback(invoke_without_command=True)
+@app.command()
 def status(
     count: Annotated[int, typer.Option(help="how many of the worst")] = 10,
     language: Annotated[str, typer.Option("--lang", help="zh or en")] = "en",

@@ -10,7 +10,7 @@ from deploy.cli.flags import DEFAULT_STATE, State
 app = typer.Typer()
 
 
-@app.callback(invoke_without_command=True)
+@app.command()
 def up(
     mesh: Annotated[Path, typer.Option("--mesh", help="mesh file", exists=True, dir_okay=False)],
     config: Annotated[Path | None, typer.Option("--config", "-c", help="settings of the stack (TOML)")] = None,

@@ -12,7 +12,7 @@ app = typer.Typer()
 REACH_S = 120
 
 
-@app.callback(invoke_without_command=True)
+@app.command()
 def why(
     a: Annotated[str, typer.Argument(help="a node or an endpoint (node/carrier)")],
     b: Annotated[str, typer.Argument(help="another")],

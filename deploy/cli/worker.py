@@ -7,7 +7,7 @@ from deploy.cli.flags import ConfigFile
 app = typer.Typer()
 
 
-@app.callback(invoke_without_command=True)
+@app.command()
 def worker(config: ConfigFile) -> None:
     """Take what the probes sent off Kafka until SIGTERM; several workers share the partitions."""
     from deploy.configfile import read_config
