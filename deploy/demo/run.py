@@ -9,7 +9,6 @@ from typing import Final
 
 import msgspec
 import structlog
-from streams.reconcile import Reconciliation, reconcile
 
 from deploy.demo.kills import kill_each
 from deploy.demo.memory import PeakMemory
@@ -29,6 +28,7 @@ from deploy.stack import Stack, running_stack
 from schemas.clock import Clock, wall_ms
 from schemas.errors import UnavailableError
 from schemas.mesh import Mesh
+from streams.reconcile import Reconciliation, reconcile
 from streams.store import open_store
 
 log = structlog.get_logger(__name__)
