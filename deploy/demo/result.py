@@ -12,7 +12,7 @@ MEMORY_MIB: Final = 2048.0
 
 
 class DemoResult(msgspec.Struct, frozen=True, kw_only=True):
-    """demo.json. Counts of summaries are batches: one message of all streams of a probe in a slot."""
+    """demo.json. Summaries are counted as they travel: one message holds all streams of a probe in a slot."""
 
     packets_sent: int
     packets_planned: int
@@ -43,6 +43,7 @@ class DemoResult(msgspec.Struct, frozen=True, kw_only=True):
     page_url: str
     page_html: str
     report_pdf: str
+    report_recomputed: bool  # the store gave the same snapshot again
 
 
 class Bar(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +72,12 @@ def bars(result: DemoResult) -> Iterator[Bar]:
     yield _equal("alarms for the dead probe", result.probe_alarms, 1)
     yield _equal("its streams grey, none red", result.grey_streams, result.grey_streams_wanted)
     yield _throughput(result)
+    yield Bar(
+        what="the report's numbers, read again",
+        figure="the same" if result.report_recomputed else "they differ",
+        bar="the same",
+        holds=result.report_recomputed,
+    )
     yield _at_most("memory of all parts, MiB PSS", result.memory_mib, MEMORY_MIB)
     for part in result.killed:
         yield Bar(

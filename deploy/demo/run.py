@@ -111,7 +111,7 @@ def run_demo(
         proof = script.settle(began_s)
         truth = compare(watch.slots(began_s), lab.records())
         say("building the report")
-        _report(place, out, began_s, wall_ms(clock) // 1000)
+        recomputed = _report(place, out, began_s, wall_ms(clock) // 1000)
         said = {
             **watch.sent(began_s),
             **_proof(proof),
@@ -127,6 +127,7 @@ def run_demo(
             "page_url": running.address.page_url,
             "page_html": str(out.page),
             "report_pdf": str(out.report),
+            "report_recomputed": recomputed,
         }
         return msgspec.convert(said, DemoResult)
 
@@ -277,14 +278,20 @@ def _save_page(url: str, path: Path) -> None:
         path.write_bytes(answer.read())
 
 
-def _report(place: Place, out: Out, from_s: int, until_s: int) -> None:
-    """Build the report of all whole minutes that the demo touched, by the command that an assessor uses."""
+def _report(place: Place, out: Out, from_s: int, until_s: int) -> bool:
+    """Build the report of all whole minutes that the demo touched, and return whether its numbers are had again."""
     period = ("--from", _minute(from_s), "--until", _minute(until_s + 59))
-    words = ("report", "build", "--state", str(place.root), "--out", str(out.folder), *period)
-    done = subprocess.run(command(*words), capture_output=True, text=True, timeout=REPORT_DEADLINE_S, check=False)
-    if done.returncode != 0:
-        raise UnavailableError(f"the report was not built: {done.stderr.strip()[-500:]}")
+    built = _ask(place, "build", "--out", str(out.folder), *period)
+    if built.returncode != 0:
+        raise UnavailableError(f"the report was not built: {built.stderr.strip()[-500:]}")
     out.report.write_bytes((out.folder / "report.zh.pdf").read_bytes())
+    return _ask(place, "verify", str(out.folder / "report.json")).returncode == 0
+
+
+def _ask(place: Place, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the very command that an assessor runs."""
+    line = command("report", *words, "--state", str(place.root))
+    return subprocess.run(line, capture_output=True, text=True, timeout=REPORT_DEADLINE_S, check=False)
 
 
 def _minute(at_s: int) -> str:
