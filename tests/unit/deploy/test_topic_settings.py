@@ -1,0 +1,39 @@
+"""What a topic must have, and how the refusal reads; the broker itself is asked in the functional tests."""
+
+import pytest
+
+from deploy.topics_admin import Difference, Profile, differences, refusal, wanted_settings
+from schemas.topics import SUMMARY
+
+
+@pytest.mark.parametrize(("profile", "partitions", "replicas"), [("embedded", "16", "1"), ("production", "64", "3")])
+def test_partitions_and_replication_follow_the_profile(profile: Profile, partitions: str, replicas: str) -> None:
+    wanted = wanted_settings(SUMMARY, profile)
+    assert (wanted["partitions"], wanted["replication.factor"]) == (partitions, replicas)
+
+
+def test_lateness_is_judged_by_the_brokers_clock_everywhere() -> None:
+    assert wanted_settings(SUMMARY, "embedded")["message.timestamp.type"] == "LogAppendTime"
+
+
+def test_in_production_an_acknowledgement_means_two_disks() -> None:
+    assert wanted_settings(SUMMARY, "production")["min.insync.replicas"] == "2"
+
+
+def test_settings_that_nobody_relies_on_may_differ() -> None:
+    wanted = {"retention.ms": "1"}
+    assert differences("t", wanted, {"retention.ms": "1", "segment.bytes": "7"}) == []
+
+
+def test_a_setting_that_the_broker_does_not_name_is_a_difference() -> None:
+    missing = Difference(topic="t", setting="retention.ms", found=None, wanted="1")
+    assert differences("t", {"retention.ms": "1"}, {}) == [missing]
+
+
+def test_the_refusal_names_topic_setting_found_wanted_and_remedy() -> None:
+    text = refusal("127.0.0.1:9092", [Difference(topic="t", setting="retention.ms", found="5", wanted="1")])
+    assert "t: retention.ms is 5, wanted 1" in text
+    assert (
+        "kafka-configs.sh --bootstrap-server 127.0.0.1:9092 "
+        "--entity-type topics --entity-name t --alter --add-config retention.ms=1"
+    ) in text
