@@ -26,7 +26,9 @@ def test_an_unknown_field_is_a_newer_sender_and_no_error() -> None:
     assert decode(encode(BEAT)[:-1] + b',"later":[1]}', Heartbeat) == BEAT
 
 
-@pytest.mark.parametrize("value", [b"", b"{", b"[]", b"{}", b"\xff\xfe", b'{"mesh":1}', b'{"mesh":"\xc3("}', b"[" * 100_000])
+@pytest.mark.parametrize(
+    "value", [b"", b"{", b"[]", b"{}", b"\xff\xfe", b'{"mesh":1}', b'{"mesh":"\xc3("}', b"[" * 100_000]
+)
 def test_bytes_that_are_no_record_name_the_schema(value: bytes) -> None:
     with pytest.raises(WireError) as caught:
         decode(value, Heartbeat)
