@@ -11,7 +11,7 @@ from threading import Event
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 import msgspec
 import structlog
 
@@ -223,7 +223,7 @@ def run_relay(config: RelayConfig, *, clock: Clock, stop: Event) -> None:
         StorePermanentError: the store refuses a query or a row.
     """
     check_targets(config.targets)
-    with open_store(config.store) as store, httpx.Client(follow_redirects=False, trust_env=False) as client:
+    with open_store(config.store) as store, httpx2.Client(follow_redirects=False, trust_env=False) as client:
         relay = Relay(store, config, lambda target, body: post(client, target, body), print_line)
         while not stop.is_set():
             try:
@@ -233,12 +233,12 @@ def run_relay(config: RelayConfig, *, clock: Clock, stop: Event) -> None:
             stop.wait(config.period_s)
 
 
-def post(client: httpx.Client, target: Target, body: bytes) -> Outcome:
+def post(client: httpx2.Client, target: Target, body: bytes) -> Outcome:
     """Return what became of one POST: 2xx is arrival, anything else is not."""
     headers = {"content-type": "application/json; charset=utf-8"}
     try:
         answer = client.post(target.url, content=body, headers=headers, timeout=target.timeout_s)
-    except httpx.HTTPError as err:
+    except httpx2.HTTPError as err:
         return Outcome(delivered=False, status_code=0, detail=f"{type(err).__name__}: {err}")
     return Outcome(delivered=answer.is_success, status_code=answer.status_code, detail=answer.reason_phrase)
 

@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
-import httpx
+import httpx2
 import msgspec
 import pytest
 from support.alert_tables import Writer, insert_plan
@@ -70,7 +70,7 @@ def test_a_cut_in_real_tables_is_told_once_and_shown_with_its_cause(store: Store
     evaluator = Evaluator(
         store, EvaluatorConfig(mesh="demo", store=store_config, policy="demo"), shipped_policy("demo")
     )
-    with webhook() as url, httpx.Client(follow_redirects=False, trust_env=False) as client:
+    with webhook() as url, httpx2.Client(follow_redirects=False, trust_env=False) as client:
         Hook.answers = [302, 503]
         config = RelayConfig(mesh="demo", store=store_config, targets=(Target(name="hook", url=url),), console=False)
         relay = Relay(store, config, lambda target, body: post(client, target, body), lambda _text: None)

@@ -1,4 +1,4 @@
-import httpx
+import httpx2
 import msgspec
 import pytest
 from support.alert_store import AlertStore
@@ -130,21 +130,21 @@ def test_the_end_says_from_when_to_when() -> None:
 def test_only_a_2xx_is_arrival_and_a_redirect_is_not_followed(code: int) -> None:
     calls = []
 
-    def answer(request: httpx.Request) -> httpx.Response:
+    def answer(request: httpx2.Request) -> httpx2.Response:
         calls.append(request.url.host)
-        return httpx.Response(code, headers={"location": "http://elsewhere.example.org/"})
+        return httpx2.Response(code, headers={"location": "http://elsewhere.example.org/"})
 
-    with httpx.Client(transport=httpx.MockTransport(answer), follow_redirects=False) as client:
+    with httpx2.Client(transport=httpx2.MockTransport(answer), follow_redirects=False) as client:
         outcome = post(client, TARGET, b"{}")
     assert (outcome.delivered, outcome.status_code) == (False, code)
     assert calls == ["hook.example.org"]
 
 
 def test_a_target_that_does_not_answer_is_a_failure_with_its_cause() -> None:
-    def hang(_request: httpx.Request) -> httpx.Response:
-        raise httpx.ReadTimeout("too slow")
+    def hang(_request: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ReadTimeout("too slow")
 
-    with httpx.Client(transport=httpx.MockTransport(hang)) as client:
+    with httpx2.Client(transport=httpx2.MockTransport(hang)) as client:
         assert post(client, TARGET, b"{}") == Outcome(delivered=False, status_code=0, detail="ReadTimeout: too slow")
 
 
