@@ -37,6 +37,7 @@ class Part:
     ready_deadline_s: float = 30.0
     stop_deadline_s: float = 10.0
     restart: bool = True
+    final_codes: frozenset[int] = frozenset()  # exits that a restart cannot mend: it stays down, loudly
     lock_path: Path | None = None  # held by the process while it lives: one process for what it guards
 
 
@@ -117,10 +118,8 @@ class Keeper:
         return False
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
-        if self.held:
-            self._bury(process, "held")
-        elif has_ended(process):
-            self._bury(process, "backing_off" if self.part.restart else "ended")
+        if self.held or has_ended(process):
+            self._bury(process)
         elif self._state == "starting":
             self._look_whether_ready(process)
         elif self._for_s() >= STEADY_S:
@@ -132,15 +131,25 @@ class Keeper:
             self._enter("ready")
         elif self._for_s() >= self.part.ready_deadline_s:
             log.error("part not ready by its deadline", part=self.part.name, deadline_s=self.part.ready_deadline_s)
-            self._bury(process, "backing_off" if self.part.restart else "ended")
+            self._bury(process)
             self._last_exit = f"{self._last_exit} (not ready within {self.part.ready_deadline_s:g} s)"
 
-    def _bury(self, process: subprocess.Popen[bytes], then: State) -> None:
+    def _bury(self, process: subprocess.Popen[bytes]) -> None:
         code = reap(process)
         self._process = None
         self._last_exit = describe_exit(code)
+        then = self._after(code)
         self._enter(then)
         log.warning("part ended", part=self.part.name, ended_by=self._last_exit, restarts=self._restarts, then=then)
+
+    def _after(self, code: int) -> State:
+        """Return what follows an exit."""
+        if self.held:
+            return "held"
+        if code in self.part.final_codes:
+            log.error("part stays down, a restart cannot mend it", part=self.part.name, log=str(self.part.log_path))
+            return "ended"
+        return "backing_off" if self.part.restart else "ended"
 
     def _failure(self, what: str) -> str:
         return f"{self.part.name} {what}; its log {self.part.log_path} ends:\n{last_lines(self.part.log_path)}"

@@ -1,5 +1,6 @@
 """The processes of a stack: the configuration each one reads, and how it is run. Writes files, starts nothing."""
 
+import dataclasses
 import sys
 import urllib.error
 import urllib.request
@@ -25,6 +26,7 @@ from probes.reflector import ReflectorConfig, ReflectorEndpoint
 from schemas.mesh import Mesh
 from schemas.mesh_slice import probe_slice, slice_to_json
 from streams.app import WorkerConfig
+from streams.intake import EXIT_BREAKER
 from streams.store import StoreConfig
 
 
@@ -35,7 +37,8 @@ def command(*words: str) -> tuple[str, ...]:
 
 def worker_part(place: Place, bootstrap: str, store: StoreConfig) -> Part:
     """Return the worker: verify, fold, store."""
-    return _part(place, "worker", WorkerConfig(bootstrap=bootstrap, store=store))
+    part = _part(place, "worker", WorkerConfig(bootstrap=bootstrap, store=store))
+    return dataclasses.replace(part, final_codes=frozenset({EXIT_BREAKER}))
 
 
 def evaluator_part(place: Place, settings: Settings, store: StoreConfig, mesh: str) -> Part:

@@ -1,5 +1,6 @@
 """The restart rule, by a clock that moves when told to."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,16 @@ def test_a_restarted_part_that_is_not_ready_in_time_is_ended_and_tried_again(
     assert keeper.status().state == "backing_off"
     assert keeper.status().last_exit == "exit code 3 (not ready within 2 s)"
     assert len(started) == 1
+
+
+def test_an_exit_that_a_restart_cannot_mend_is_no_crash_loop(started: list[Process], tmp_path: Path) -> None:
+    clock = ManualClock()
+    part = dataclasses.replace(child("part", "", tmp_path), final_codes=frozenset({3}))
+    keeper = Keeper(part, clock)
+    keeper.start()
+    started[-1].ended = True
+    for _ in range(400):
+        keeper.step()
+        clock.advance_s(0.05)
+    assert len(started) == 1
+    assert (keeper.status().state, keeper.status().last_exit) == ("ended", "exit code 3")
