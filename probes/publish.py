@@ -114,7 +114,7 @@ def send_acknowledged(
         answers.append(answer)
         answered.set()
 
-    sent = producer.send(topic, key=key, value=value, headers=headers)
+    sent = producer.send(topic, key=key, value=value, headers=list(headers))
     sent.add_callback(lambda *_: note(None))
     sent.add_errback(note)
     if not answered.wait(_RESEND_S) or answers[0] is not None:
