@@ -1,18 +1,21 @@
 """Every query of every board, on a real engine with a mesh in force: for each variable, and for hostile values."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.board_macros import expand
-from support.stores import sql
+from support.engine import ServerAddress
+from support.stores import config_of, sql
 
 from dashboards.grafana.sync import BOARDS, load_board
 from deploy.apply import apply_mesh
 from schemas.clock import SystemClock, wall_ms
 from schemas.mesh import Mesh, parse_mesh
 from schemas.tables import VERDICT
-from streams.store import Store, StoreConfig
+from streams.migrate import migrate
+from streams.store import Store, StoreConfig, open_store
 
 pytestmark = pytest.mark.needs_engine
 
@@ -20,9 +23,24 @@ DEMO = Path(__file__).parents[2] / "deploy/mesh/demo.toml"
 HOSTILE = "o'brien\\"
 
 
-@pytest.fixture
-def mesh(store: Store) -> Mesh:
+@pytest.fixture(scope="module")
+def store_config(clickhouse_server: ServerAddress) -> Iterator[StoreConfig]:
+    """Yield a database of this module: its tests only read."""
+    config = config_of(clickhouse_server, "boards")
+    migrate(config, profile="embedded", clock=SystemClock())
+    yield config
+    with sql(config) as run:
+        run("DROP DATABASE boards SYNC")
+
+
+@pytest.fixture(scope="module")
+def mesh(store_config: StoreConfig) -> Mesh:
     """Return the demo's mesh, in force, with one stream down, one ok, and nothing known of the others."""
+    with open_store(store_config) as store:
+        return told(store)
+
+
+def told(store: Store) -> Mesh:
     mesh, now_ms = parse_mesh(DEMO.read_text(), source="demo.toml"), wall_ms(SystemClock())
     apply_mesh(store, mesh, clock=SystemClock())
     ends = {("cluster-zhangjiakou/telecom", "dcp-beijing/telecom"): "ok"}
