@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 from support.browser import FLAGS, chromium
 from support.page_rows import ANSWERS
 
@@ -18,6 +18,7 @@ pytestmark = pytest.mark.needs_browser
 
 TOKEN = "a-token-of-some-length"
 START_DEADLINE_S = 10
+HOUR_S = 3600
 
 
 class FixedStore:
@@ -45,11 +46,19 @@ def address() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
+def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
-        yield browser.new_page(viewport={"width": 1400, "height": 1000})
-        browser.close()
+        opened = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """Yield a tab of its own, with cookies of its own: nothing of another test is still loading in it."""
+    context = browser.new_context(viewport={"width": 1400, "height": 1000})
+    yield context.new_page()
+    context.close()
 
 
 def test_the_token_opens_the_page_and_leaves_the_address(page: Page, address: str) -> None:
