@@ -158,10 +158,11 @@ class _Script:
         self._heal()
         self._kill_probe()
         self._throughput(began_s)
+        self._at(1.0)
+        self._running.supervisor_of(self._killed_part).release(self._killed_part)
         if kills:
             self._found.killed = kill_each(self._running, self._watch, self._waiter, self._say)
-        self._at(1.0)
-        self._revive_probe()
+        self._await_revived()
         return self._found
 
     def settle(self, began_s: int) -> Reconciliation:
@@ -227,9 +228,8 @@ class _Script:
         self._found.throughput_mbps = self._watch.throughput(began_s)
         self._say(f"throughput {self._found.throughput_mbps or 0:.3f} of {self._scenario.test_bps / 1e6:g} Mbit/s")
 
-    def _revive_probe(self) -> None:
-        """Start the killed probe again: what its spool still holds is then told, and nothing stays open."""
-        self._running.supervisor_of(self._killed_part).release(self._killed_part)
+    def _await_revived(self) -> None:
+        """Wait for the killed probe, started again: what its spool still held is then told, and nothing stays open."""
         probe = self._scenario.killed_probe
         self._try("the killed probe to be heard again", lambda: self._watch.known(probe), RETURN_DEADLINE_S)
 
