@@ -170,7 +170,6 @@ TABLES: Final = (
     INCIDENT_EVENT,
     DELIVERY,
 )
-OWNED_BY_PARTITION: Final = (SUMMARY_10S, KPI_1M, BATCH)  # written by the owner of the partition alone
 
 RETENTION_DAYS: Final[dict[Profile, dict[str, int]]] = {
     "embedded": {

@@ -4,6 +4,7 @@ import subprocess
 import urllib.request
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -295,6 +296,4 @@ def _ask(place: Place, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def _minute(at_s: int) -> str:
-    from datetime import UTC, datetime
-
     return datetime.fromtimestamp(at_s - at_s % 60, UTC).isoformat()

@@ -100,7 +100,7 @@ def test_a_cut_in_real_tables_is_told_once_and_shown_with_its_cause(store: Store
     assert told.state == "down"
     assert len(told.rows) >= 3
 
-    (incident,) = store.rows("incident_recent", mesh="demo", from_ms=world.start_ms)
+    (incident,) = store.rows("page_incidents", mesh="demo", from_ms=world.start_ms)
     kinds = [row["kind"] for row in store.rows("incident_timeline", incident_id=incident["incident_id"])]
     assert kinds.count("delivery") == 3
     assert "opened" in kinds
