@@ -1,11 +1,11 @@
 import json
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from support.board_types import misfits
 
 from dashboards.grafana.sync import BOARDS, load_board
 
@@ -22,33 +22,53 @@ def board(request: pytest.FixtureRequest) -> dict[str, Any]:
     return load_board(request.param)
 
 
-def changed(ours: object, theirs: object, at: str = "") -> Iterator[str]:
-    """Yield every key of ours that the official model dropped or changed; what it adds are its defaults."""
-    if isinstance(ours, dict) and isinstance(theirs, dict):
-        for key, value in ours.items():
-            yield from changed(value, theirs[key], f"{at}.{key}") if key in theirs else [f"{at}.{key} is unknown"]
-    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
-        for place, (one, other) in enumerate(zip(ours, theirs, strict=True)):
-            yield from changed(one, other, f"{at}[{place}]")
-    elif ours != theirs:
-        yield f"{at} changed"
+def in_the_model(board: dict[str, Any]) -> Dashboard:
+    register_default_plugins()
+    return Dashboard.from_json(board)
 
 
 def through_the_model(board: dict[str, Any]) -> dict[str, Any]:
-    register_default_plugins()
-    encoded: dict[str, Any] = json.loads(JSONEncoder(sort_keys=True).encode(Dashboard.from_json(board)))
+    encoded: dict[str, Any] = json.loads(JSONEncoder(sort_keys=True).encode(in_the_model(board)))
     return encoded
 
 
-def test_the_official_model_knows_every_key_of_a_board(board: dict[str, Any]) -> None:
-    assert list(changed(board, through_the_model(board))) == []
+def test_a_board_is_exactly_what_the_official_model_writes(board: dict[str, Any]) -> None:
+    assert through_the_model(board) == board
 
 
 @pytest.mark.parametrize(("key", "typo"), [("title", "titel"), ("gridPos", "gridpos")])
 def test_a_misspelt_key_of_a_panel_is_seen(board: dict[str, Any], key: str, typo: str) -> None:
     panel = board["panels"][0]
     panel[typo] = panel.pop(key)
-    assert list(changed(board, through_the_model(board))) != []
+    assert through_the_model(board) != board
+
+
+def test_every_value_of_a_board_has_the_type_that_the_official_model_declares(board: dict[str, Any]) -> None:
+    assert list(misfits(in_the_model(board), Dashboard)) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "wrong", "fault"),
+    [
+        (("panels", 0, "options", "colorMode"), "rainbow", "'rainbow' is no BigValueColorMode"),
+        (("panels", 0, "gridPos", "w"), "12", "'12' is no int"),
+        (("panels", 0, "transparent"), 1, "1 is no bool"),
+        (("panels", 0, "fieldConfig", "defaults", "thresholds", "mode"), "relative", "is no ThresholdsMode"),
+        (("panels", 6, "transformations", 0, "id"), 6, "6 is no str"),
+        (("graphTooltip",), 7, "7 is no DashboardCursorSync"),
+        (("tags",), "network", "'network' is no list"),
+    ],
+)
+def test_a_value_of_another_type_or_out_of_an_enum_is_seen(
+    board: dict[str, Any], path: tuple[str | int, ...], wrong: object, fault: str
+) -> None:
+    *way, last = path
+    place: Any = board
+    for step in way:
+        place = place[step]
+    place[last] = wrong
+    (found,) = misfits(in_the_model(board), Dashboard)
+    assert found.endswith(fault)
 
 
 def test_every_panel_says_what_it_shows_in_which_unit_and_what_is_normal(board: dict[str, Any]) -> None:
