@@ -6,6 +6,7 @@ Progress goes to stderr; the last line of stdout is the result, which is kept in
 
 import argparse
 import importlib
+import logging
 import os
 import platform
 import statistics
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
+import structlog
 
 from deploy.embedded.kafka.java import find_java
 from schemas.clock import Clock, SystemClock
@@ -180,6 +182,10 @@ def main(arguments: Sequence[str]) -> int:
     asked = parser.parse_args(arguments)
     sections: Mapping[str, Section] = importlib.import_module(f"benchmarks.{asked.name}").SECTIONS
     only = [section for section in asked.only.split(",") if section != ""]
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
     try:
         result = run_bench(asked.name, sections, only, lambda text: print(text, file=sys.stderr, flush=True))  # noqa: T201
     except ValueError as err:

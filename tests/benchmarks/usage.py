@@ -10,6 +10,7 @@ import msgspec
 
 PROC: Final = Path("/proc")
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
+_CORES: Final = frozenset(os.sched_getaffinity(0))  # of the whole run, whatever its threads are held to later
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,11 +54,11 @@ def on_cores(cores: Set[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def first_core() -> set[int]:
+def first_core() -> frozenset[int]:
     """Return the core for what is measured."""
-    return {min(os.sched_getaffinity(0))}
+    return frozenset({min(_CORES)})
 
 
-def other_cores() -> set[int]:
+def other_cores() -> frozenset[int]:
     """Return the cores for everything beside it: the same one where there is no other."""
-    return os.sched_getaffinity(0) - first_core() or first_core()
+    return _CORES - first_core() or first_core()
