@@ -11,6 +11,8 @@ from typing import Final, NamedTuple
 
 from benchmarks.harness import Bench, Section
 from benchmarks.national import National
+from benchmarks.stages import measure_stages
+from benchmarks.usage import first_core, on_cores
 from benchmarks.world import (
     CLOCK,
     Passage,
@@ -53,6 +55,13 @@ def rate(bench: Bench) -> None:
     bench.beside("exec to the first stored", _median(passages, "begun_after_s"), "s")
 
 
+def stages(bench: Bench) -> None:
+    """Measure what each stage of a flush costs, in this process, on the worker's core."""
+    world = bench.shared("world", running_world)
+    with on_cores(first_core()):
+        measure_stages(bench, world, National(SEED, streams_each=STREAMS_EACH), batch=200, flushes=6)
+
+
 def _backlog(bench: Bench) -> Backlog:
     """Return the services with the topic filled: the first who asks fills it."""
     world = bench.shared("world", running_world)
@@ -80,4 +89,4 @@ def _median(passages: Sequence[Passage], what: str) -> float:
     return float(statistics.median(getattr(each, what) for each in passages))
 
 
-SECTIONS: Final[dict[str, Section]] = {"rate": rate}
+SECTIONS: Final[dict[str, Section]] = {"rate": rate, "stages": stages}
