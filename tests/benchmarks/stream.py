@@ -7,14 +7,16 @@ mesh's probes, 100 streams each; every run has a group and a database of its own
 import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, NamedTuple
+from typing import Final
 
 from benchmarks.harness import Bench, Section
 from benchmarks.national import National
+from benchmarks.peers import PEERS, pass_peer
 from benchmarks.stages import measure_stages
 from benchmarks.usage import first_core, on_cores
 from benchmarks.world import (
     CLOCK,
+    Backlog,
     Passage,
     World,
     fill,
@@ -31,15 +33,9 @@ SEED: Final = 4
 STREAMS_EACH: Final = 100
 BACKLOG_SLOTS: Final = 90  # of 44 probes: 396,000 summaries
 ROUNDS: Final = 3
+PEER_ROUNDS: Final = 3
 LEAST_PER_S: Final = 50_000
-
-
-class Backlog(NamedTuple):
-    """A filled topic, and the services around it."""
-
-    world: World
-    mesh: National
-    summaries: int
+LEAST_OF_LOOP, MOST_OF_LOOP_CPU = 0.7, 1.6
 
 
 def rate(bench: Bench) -> None:
@@ -53,6 +49,25 @@ def rate(bench: Bench) -> None:
         bench.beside(f"{part} CPU", spent, "s per million summaries")
     bench.beside("worker peak memory", max(each.consumer_peak_bytes for each in passages) / 2**20, "MiB")
     bench.beside("exec to the first stored", _median(passages, "begun_after_s"), "s")
+
+
+def peers(bench: Bench) -> None:
+    """Measure the worker beside a bare aiokafka loop and quixstreams, in turns."""
+    backlog = _backlog(bench)
+    taken: dict[str, list[Passage]] = {name: [] for name in ("worker", *PEERS)}
+    for _ in range(PEER_ROUNDS):
+        taken["worker"].append(_pass_worker(bench, backlog))
+        for peer in PEERS:
+            taken[peer].append(pass_peer(bench, backlog, peer))
+    per_s = {name: _median(passages, "per_s") for name, passages in taken.items()}
+    cpu_s = {name: _median(passages, "cpu_s_per_million") for name, passages in taken.items()}
+    bench.at_least("rate beside a bare aiokafka loop", per_s["worker"] / per_s["aiokafka"], "x", LEAST_OF_LOOP)
+    bench.at_most("CPU beside a bare aiokafka loop", cpu_s["worker"] / cpu_s["aiokafka"], "x", MOST_OF_LOOP_CPU)
+    bench.beside("rate beside quixstreams", per_s["worker"] / per_s["quixstreams"], "x")
+    bench.beside("CPU beside quixstreams", cpu_s["worker"] / cpu_s["quixstreams"], "x")
+    for name, figure in per_s.items():
+        bench.beside(f"{name}: rate", figure, "summaries/s")
+        bench.beside(f"{name}: CPU", cpu_s[name], "s per million summaries")
 
 
 def stages(bench: Bench) -> None:
@@ -89,4 +104,4 @@ def _median(passages: Sequence[Passage], what: str) -> float:
     return float(statistics.median(getattr(each, what) for each in passages))
 
 
-SECTIONS: Final[dict[str, Section]] = {"rate": rate, "stages": stages}
+SECTIONS: Final[dict[str, Section]] = {"rate": rate, "peers": peers, "stages": stages}

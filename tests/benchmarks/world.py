@@ -3,6 +3,7 @@
 The broker and the engine run on the other cores, so that what is measured has one for itself.
 """
 
+import os
 import subprocess
 import sys
 import uuid
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from benchmarks.national import National, Sent
@@ -53,6 +54,14 @@ class World:
     broker_pid: int
     engine_port: int
     engine_pid: int
+
+
+class Backlog(NamedTuple):
+    """A filled topic, and the services around it."""
+
+    world: World
+    mesh: National
+    summaries: int
 
 
 @contextmanager
@@ -121,10 +130,13 @@ def running_worker(config: WorkerConfig, home: Path) -> Iterator[subprocess.Pope
 
 
 @contextmanager
-def running_child(command: Sequence[str], log_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+def running_child(
+    command: Sequence[str], log_path: Path, *, imports: Path | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run what is measured on the first core while the block lasts; end it by SIGTERM, then by force."""
     with log_path.open("wb") as log_file, on_cores(first_core()):
-        process = subprocess.Popen(command, stdout=log_file, stderr=log_file)
+        env = os.environ | ({} if imports is None else {"PYTHONPATH": str(imports)})
+        process = subprocess.Popen(command, stdout=log_file, stderr=log_file, env=env)
     try:
         yield process
     finally:
