@@ -19,7 +19,8 @@ from probes.health import StealMeter, with_steal
 from probes.keys import load_signer
 from probes.outbox import Outbox, open_outbox
 from probes.plan import LoadedSpan, is_loaded, targets_of
-from probes.publish import Producer, Publisher, make_producer, open_publisher
+from probes.publish import Producer, make_producer
+from probes.publisher import Publisher, open_publisher
 from probes.reporter import Reporter
 from probes.run import LOOK_NS, Run
 from probes.slice_file import SliceFile
@@ -171,10 +172,13 @@ def run_agent(
     signer = load_signer(Path(config.key_path))
     to_broker = connect or (lambda: make_producer(config.kafka, config.probe_id))
     path = Path(config.spool_path)
+    jitter = Random(random.getrandbits(64))  # noqa: S311 - its own, so that no other thread takes the phases' numbers
     with (
         open_spool(path, clock=clock, config=config.spool, random_bytes=random_bytes) as spool,
         open_outbox(spool, clock=clock) as outbox,
-        open_publisher(config.probe_id, path, outbox, clock=clock, connect=to_broker) as publisher,
+        open_publisher(
+            config.probe_id, path, outbox, clock=clock, random=jitter, connect=to_broker, backlog=config.backlog
+        ) as publisher,
     ):
         agent = Agent(config, signer=signer, spool=spool, outbox=outbox, clock=clock, random=random, stop=stop)
         agent.run(slice_, random_bytes)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import msgspec
 
+from probes.lanes import BacklogConfig
 from probes.plan import LoadedSpan
 from probes.publish import KafkaConfig
 from probes.spool import SpoolConfig
@@ -35,6 +36,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     spool_path: str
     kafka: KafkaConfig = KafkaConfig()
     spool: SpoolConfig = SpoolConfig()
+    backlog: BacklogConfig = BacklogConfig()  # how fast it catches up after an outage
     netns: dict[str, str] = {}  # source endpoint -> named network namespace to send from
     throughput: tuple[ThroughputSlot, ...] = ()  # tests that this agent sends
     loaded: tuple[LoadedSpan, ...] = ()  # times in which tests, its own or others', load its streams

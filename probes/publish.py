@@ -1,35 +1,33 @@
-"""The one door to Kafka for sending: spool -> broker, live lane before backlog lane.
+"""The one door to Kafka for sending: how a producer is made and what its errors mean; `publisher` says what goes."""
 
-Only the broker's acknowledgement marks a record as delivered. An error means that nobody knows: the record stays in
-the spool and is sent again; its identity removes the duplicate at the other end.
-"""
-
-import sqlite3
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
-import structlog
 from kafka import KafkaProducer
-from kafka.errors import KafkaError
+from kafka.errors import (
+    InvalidTopicError,
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+)
 
-from probes.outbox import Outbox
-from probes.spool_reader import SpoolKey, SpoolReader, SpoolRow, open_reader
-from schemas.clock import Clock
 from schemas.errors import ConfigError, UnavailableError
 
-log = structlog.get_logger(__name__)
+BROKER_ERRORS: Final = (KafkaError,)
+Fault = Literal["unknown", "topic", "too_large"]  # what an error says of a record: see `fault_of`
 
-MAX_IN_FLIGHT: Final = 64  # kafka-python has no buffer limit of its own
-_BACKLOG_SHARE: Final = 48  # of those; the rest stays free for live records
-_IDLE_S: Final = 1.0
-_RETRY_S: Final = 1.0
+_CLOSE_S: Final = 1.0
+_METADATA_MS: Final = 2_000  # a topic that is not there holds up the others no longer
 _RESEND_S: Final = 35.0  # longer than the producer's own delivery timeout
-_LOG_EVERY_NS: Final = 10_000_000_000
+_NO_TOPIC: Final = (UnknownTopicOrPartitionError, TopicAuthorizationFailedError, InvalidTopicError)
+_TOO_LARGE: Final = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 
 class KafkaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -90,13 +88,25 @@ def make_producer(config: KafkaConfig, client_id: str) -> Producer:
         max_request_size=2_097_152,
         delivery_timeout_ms=config.delivery_timeout_ms,
         request_timeout_ms=config.request_timeout_ms,
-        max_block_ms=5_000,
+        max_block_ms=_METADATA_MS,
         bootstrap_timeout_ms=5_000,
         reconnect_backoff_ms=100,
         reconnect_backoff_max_ms=2_000,
         **_security(config),
     )
     return producer
+
+
+def fault_of(error: BaseException) -> Fault:
+    """Return what an error says: nobody knows, its topic cannot be written now, or the record never fits."""
+    if isinstance(error, _TOO_LARGE):
+        return "too_large"
+    return "topic" if isinstance(error, _NO_TOPIC) else "unknown"
+
+
+def is_no_metadata(error: BaseException) -> bool:
+    """Return whether `send` gave up because the broker did not tell of the topic in time."""
+    return isinstance(error, KafkaTimeoutError)
 
 
 def send_acknowledged(
@@ -136,7 +146,7 @@ def open_sender(config: KafkaConfig, client_id: str) -> Iterator[Producer]:
     try:
         yield producer
     finally:
-        producer.close(_RETRY_S)
+        producer.close(_CLOSE_S)
 
 
 def _security(config: KafkaConfig) -> dict[str, object]:
@@ -150,149 +160,3 @@ def _security(config: KafkaConfig) -> dict[str, object]:
         except OSError as err:
             raise ConfigError(f"kafka.sasl_password_file: {err}; write the password there, mode 0600") from err
     return keys
-
-
-class Publisher:
-    """Sends what the spool holds until it is stopped, in a thread of its own; `open_publisher` makes it."""
-
-    def __init__(self, probe_id: str, spool_path: Path, outbox: Outbox, clock: Clock) -> None:
-        self.delivered = 0
-        self.errors = 0  # sends of which nobody knows; each was or will be repeated
-        self._key = probe_id.encode()
-        self._path = spool_path
-        self._outbox = outbox
-        self._clock = clock
-        self._in_flight: set[SpoolKey] = set()
-        self._noted: set[SpoolKey] = set()  # acknowledged by the broker, not yet marked in the spool
-        self._answers: deque[tuple[SpoolKey, BaseException | None]] = deque()  # from the producer's thread
-        self._marked: deque[SpoolKey] = deque()  # from the outbox's thread
-        self._wake = threading.Event()
-        self._stopping = threading.Event()
-        self._idle = threading.Event()
-        self._logged_ns = -_LOG_EVERY_NS
-
-    def wake(self) -> None:
-        """Say that there may be something new to send."""
-        self._wake.set()
-
-    def stop(self) -> None:
-        """End after the step at hand."""
-        self._stopping.set()
-        self._wake.set()
-
-    def drain(self, timeout_s: float) -> bool:
-        """Wait until the spool holds nothing unsent; return whether it came to that in time."""
-        self._idle.clear()
-        self._wake.set()
-        return self._idle.wait(timeout_s)
-
-    def run(self, connect: Callable[[], Producer]) -> None:
-        """Connect, send, and begin again after every failure, until `stop`."""
-        while not self._stopping.is_set():
-            try:
-                self._session(connect)
-            except (KafkaError, sqlite3.Error, OSError) as err:
-                self._complain("publisher begins again", err)
-                self._stopping.wait(_RETRY_S)
-
-    def _session(self, connect: Callable[[], Producer]) -> None:
-        """Send over one producer and one reader; leaves on stop, on an error, or when the spool file was replaced."""
-        producer = connect()
-        try:
-            file = self._path.stat().st_ino
-            with open_reader(self._path, clock=self._clock) as reader:
-                while not self._stopping.is_set() and self._path.stat().st_ino == file:
-                    self.step(producer, reader)
-                    self._wake.wait(_IDLE_S)
-                    self._wake.clear()
-            self._flush(producer)
-        finally:
-            producer.close(timeout=0)
-            self._take_answers()
-            self._in_flight.clear()  # unknown: they will be read from the spool again
-
-    def step(self, producer: Producer, reader: SpoolReader) -> None:
-        """Take the broker's answers and send what there is room for."""
-        failed = self._take_answers()
-        rows = [] if failed else self._next_rows(reader)
-        for row in rows:
-            self._send(producer, row)
-        if failed:
-            self._stopping.wait(_RETRY_S)
-        elif not rows and not self._in_flight and not self._noted:
-            self._idle.set()
-
-    def _next_rows(self, reader: SpoolReader) -> list[SpoolRow]:
-        known = self._in_flight | self._noted
-        rows = reader.pending(MAX_IN_FLIGHT - len(self._in_flight), "live", skip=known)
-        room = _BACKLOG_SHARE - len(self._in_flight) - len(rows)
-        return rows + (reader.pending(room, "backlog", skip=known) if room > 0 else [])
-
-    def _send(self, producer: Producer, row: SpoolRow) -> None:
-        future = producer.send(row.key.topic, key=self._key, value=row.value, headers=row.headers)
-        self._in_flight.add(row.key)
-        future.add_callback(self._delivered, row.key)
-        future.add_errback(self._unknown, row.key)
-
-    def _delivered(self, key: SpoolKey, _metadata: object) -> None:
-        self._answers.append((key, None))
-        self._wake.set()
-
-    def _unknown(self, key: SpoolKey, error: BaseException) -> None:
-        self._answers.append((key, error))
-        self._wake.set()
-
-    def _take_answers(self) -> bool:
-        """Hand the acknowledged keys to the outbox; return whether a send failed."""
-        delivered, failed = [], False
-        while self._marked:
-            self._noted.discard(self._marked.popleft())
-        while self._answers:
-            key, error = self._answers.popleft()
-            self._in_flight.discard(key)
-            if error is None:
-                delivered.append(key)
-            else:
-                failed = True
-                self.errors += 1
-                self._complain("delivery unknown, will be repeated", error)
-        if delivered:
-            self.delivered += len(delivered)
-            self._noted.update(delivered)
-            self._outbox.acknowledge(delivered, lambda: self._mark(delivered))
-        return failed
-
-    def _mark(self, keys: Sequence[SpoolKey]) -> None:
-        self._marked.extend(keys)
-        self._wake.set()
-
-    def _flush(self, producer: Producer) -> None:
-        with suppress(KafkaError):  # what is not acknowledged by then stays in the spool
-            producer.flush(timeout=1.0)
-
-    def _complain(self, event: str, error: BaseException) -> None:
-        """Log a fault that repeats: counted always, said every 10 s at most."""
-        if self._clock.mono_ns() - self._logged_ns >= _LOG_EVERY_NS:
-            self._logged_ns = self._clock.mono_ns()
-            log.warning(event, errors=self.errors, in_flight=len(self._in_flight), error=repr(error))
-
-
-@contextmanager
-def open_publisher(
-    probe_id: str, spool_path: Path, outbox: Outbox, *, clock: Clock, connect: Callable[[], Producer]
-) -> Iterator[Publisher]:
-    """Publish in a thread; on leaving, what is on its way has 1 s to be acknowledged.
-
-    `connect` makes a producer and may raise KafkaError as often as it likes: it is called again.
-    """
-    publisher = Publisher(probe_id, spool_path, outbox, clock)
-    outbox.on_written(publisher.wake)
-    thread = threading.Thread(target=publisher.run, args=(connect,), name="publisher", daemon=True)
-    thread.start()
-    try:
-        yield publisher
-    finally:
-        publisher.stop()
-        thread.join(2.0)
-        if thread.is_alive():  # a connect in progress takes up to 5 s; the thread ends with the process
-            log.warning("publisher did not end within 2 s, it waits for its broker")

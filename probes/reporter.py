@@ -7,8 +7,10 @@ import msgspec
 from probes.batch import BatchHeader, make_batch
 from probes.config import ThroughputSlot
 from probes.outbox import Outbox
+from probes.seqless import pack_seqless
 from probes.slots import Said
-from probes.spool import Entry, Make, Spool
+from probes.spool import Spool
+from probes.spool_group import Entry, Make
 from probes.throughput import TestResult
 from schemas.clock import Clock, wall_ms
 from schemas.codec import encode
@@ -58,7 +60,13 @@ class Reporter:
             clock=clock,
             condition=condition,
         )
-        self._put(SUMMARY.name, lambda seq: make_batch(header, said.summaries, spool_id=who.spool_id, seq=seq))
+
+        def record_of(seq: int) -> SummaryBatch:
+            return make_batch(header, said.summaries, spool_id=who.spool_id, seq=seq)
+
+        make = self._made(SUMMARY.name, lambda seq: encode(record_of(seq)))
+        entry = Entry(who.spool_id, SUMMARY.name, make, lambda: self._made(SUMMARY.name, pack_seqless(record_of)))
+        self._outbox.put(entry)
 
     def heartbeat(self, clock: ClockState, condition: ProbeCondition) -> None:
         """Spool a sign of life with the state of every run that the spool file knows."""
@@ -73,12 +81,12 @@ class Reporter:
         fields |= {name: getattr(slot, name) for name in names}
         self._put(THROUGHPUT.name, lambda seq: ThroughputResult(seq=seq, test_id=slot.id, method="udp_fixed", **fields))
 
-    def _put(self, topic: str, record_of: Callable[[int], SummaryBatch | Heartbeat | ThroughputResult]) -> None:
-        self._outbox.put(Entry(self._who.spool_id, topic, self._made(topic, record_of)))
+    def _put(self, topic: str, record_of: Callable[[int], Heartbeat | ThroughputResult]) -> None:
+        self._outbox.put(Entry(self._who.spool_id, topic, self._made(topic, lambda seq: encode(record_of(seq)))))
 
-    def _made(self, topic: str, record_of: Callable[[int], SummaryBatch | Heartbeat | ThroughputResult]) -> Make:
+    def _made(self, topic: str, value_of: Callable[[int], bytes]) -> Make:
         def make(seq: int) -> tuple[bytes, list[tuple[str, bytes]]]:
-            value = encode(record_of(seq))
+            value = value_of(seq)
             return value, self._signer.sign(topic, value)
 
         return make

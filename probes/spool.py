@@ -1,73 +1,75 @@
 """The spool: every record stays on disk until the broker has acknowledged it, and as a reserve after that.
 
-One SQLite file in WAL mode with synchronous=FULL. The agent that writes it holds a lock; a publisher reads it over a
-connection of its own (`spool_reader`). A record is known by (spool_id, topic, seq): seq runs 0, 1, 2, ... and is given
-inside the transaction that writes the record, so there is no gap that nobody declared.
+One SQLite file in WAL mode with synchronous=FULL: what `append_all` has returned survives kill -9 and power loss. The
+agent that writes it holds a lock; a publisher reads it over a connection of its own (`spool_reader`). A record is known
+by (spool_id, topic, seq): seq runs 0, 1, 2, ... and is given inside the transaction that writes the record, so there
+is no gap that nobody declared. No decision hangs on the wall clock: it labels the records, their order is their number.
 """
 
-import fcntl
 import os
 import sqlite3
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 import structlog
 
-from probes.spool_file import connect, is_damaged, set_aside
+from probes.spool_file import declare_dropped, is_damaged, is_disk_fault, is_full, used_bytes
+from probes.spool_group import Chain, Entry, Group, Make, new_chain
+from probes.spool_lock import lock_spool
 from probes.spool_reader import SpoolKey, read_states
+from probes.spool_room import FillAlarm, Freed, Kept, delete, kept, make_room, rows_of, trim
+from probes.spool_row import Packer
+from probes.spool_salvage import ChainName
+from probes.spool_store import SpoolStore
 from schemas.clock import Clock, wall_ms
-from schemas.errors import UnavailableError
 from schemas.identity import new_spool_id
 from schemas.records import SpoolState
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
-Headers = Sequence[tuple[str, bytes]]
-Make = Callable[[int], tuple[bytes, Headers]]  # seq -> value and headers
 
-_ROW_BYTES: Final = 64  # what a row costs beside its value and headers
-_SIZE: Final = "SELECT coalesce(sum(length(value) + length(headers) + ?), 0) FROM record"
-_TRIM_ROWS: Final = 256  # rows looked at together when room is made
+_SENT: Final = "UPDATE record SET state = 1 WHERE chain = ? AND seq = ? AND state = 0 RETURNING size"
+_SENT_AGAIN: Final = "UPDATE record SET state = 1 WHERE chain = ? AND seq = ? AND state = 2"
+_TELLERS: Final = 16  # the newest heartbeats whose delivery is watched for
+_FUTURE_MS: Final = 86_400_000  # a label so far ahead is a clock's fault
 
 
 class SpoolConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How much the spool keeps."""
 
-    max_bytes: int = 2 << 30  # 72 h of 35 records of 200 B a second; the oldest go first
+    # 6 days of a cluster's probe of the national mesh: 189 streams, 38 kB a slot as stored; the oldest go first
+    max_bytes: Annotated[int, msgspec.Meta(ge=1 << 18)] = 2 << 30
     reserve_ms: int = 86_400_000  # acknowledged records stay a day, for `isochrone spool resend`
-
-
-class Entry(NamedTuple):
-    """A record to be written: `make` gets its seq and returns its bytes, inside the transaction."""
-
-    spool_id: str
-    topic: str
-    make: Make
-
-
-class _Chain(NamedTuple):
-    """One (spool_id, topic) that this process writes."""
-
-    row: int
-    last_seq: int
 
 
 class Spool:
     """The writing side; used by one thread at a time. `open_spool` makes it."""
 
-    def __init__(self, path: Path, db: sqlite3.Connection, config: SpoolConfig, clock: Clock, spool_id: str) -> None:
+    def __init__(self, path: Path, config: SpoolConfig, clock: Clock, spool_id: str) -> None:
         self.spool_id = spool_id
         self.path = path
-        self._db = db
+        self.dropped = 0  # records given up for want of room, all declared
+        self.unsendable = 0  # records damaged or too large for a broker, all declared
+        self.alarm = FillAlarm()
+        self.store = SpoolStore(path, config.max_bytes, clock)
         self._config = config
         self._clock = clock
-        self._chains: dict[tuple[str, str], _Chain] = {}  # by (spool_id, topic), as committed
-        self._group: dict[tuple[str, str], _Chain] = {}  # the same in the transaction at hand; empty outside of one
-        self._used_bytes = _used_bytes(db)
+        self._packer = Packer()
+        self._chains: dict[ChainName, Chain] = {}  # as committed
+        self._group: Group | None = None
+        self._group_bytes = 0  # of the last one, written or not
+        self._next_id = 0  # of a record; 0 while no file was open
+        self._kept = Kept(0, 0)
+        self._tellers: deque[tuple[SpoolKey, int]] = deque(maxlen=_TELLERS)
+        self._told = -1  # the newest record delivered that told the states
+        self._changed: dict[int, int] = {}  # chain -> the next record when it last had to declare something
+        self._first_id = 0
+        self._steady_ms = wall_ms(clock) - clock.mono_ns() // 1_000_000
 
     def append(self, topic: str, make: Make) -> int:
         """Write one record of the run durably and return its seq; `append_all` writes many for one sync of the disk."""
@@ -77,9 +79,11 @@ class Spool:
         """Write records in one transaction and return their seqs, once they are on disk.
 
         Raises:
-            sqlite3.OperationalError: The disk is full, read-only or failing; nothing was written, no seq is used up.
+            sqlite3.OperationalError: The disk refuses even to let the oldest make room; nothing was written, no seq is
+                used up.
         """
-        return self._again_if_damaged(lambda: self._append_all(list(entries)))
+        group = list(entries)
+        return self._guarded(lambda db: self._append_or_shrink(db, group))
 
     def acknowledge(self, keys: Iterable[SpoolKey]) -> None:
         """Mark records as acknowledged by the broker; a key that the file no longer knows is ignored.
@@ -87,138 +91,165 @@ class Spool:
         Raises:
             sqlite3.OperationalError: As for `append_all`; the records stay unacknowledged and are sent again.
         """
-        self._again_if_damaged(lambda: self._acknowledge(list(keys)))
+        acked = list(keys)
+        self._guarded(lambda db: self._acknowledge(db, acked))
+
+    def drop(self, keys: Iterable[SpoolKey], why: str) -> None:
+        """Take away records that can never be sent, and declare them dropped; `why` is for the log."""
+        met = list(keys)
+        self._guarded(lambda db: self._drop(db, met, why))
 
     def trim(self) -> None:
-        """Forget what was acknowledged longer ago than the reserve, and finished runs of which nothing is left."""
-        self._again_if_damaged(self._trim)
+        """Forget what was spooled longer ago than the reserve and acknowledged, and finished runs that were told."""
+        self._guarded(self._trim)
+        self.store.hold_ballast()
+
+    def check(self) -> None:
+        """Compare the whole file with itself, and replace it when it is damaged; seconds for gigabytes."""
+        self._guarded(lambda _: self.store.check())
 
     def states(self) -> list[SpoolState]:
         """Return what this file knows of every (spool_id, topic); callable inside a `make` too."""
-        self._note_last()
-        return read_states(self._db)
+        if self._group is None:
+            return self._guarded(read_states)
+        return self._group.states()
 
     def close(self) -> None:
         """Close the file."""
-        self._db.close()
+        self.store.close()
 
-    def _again_if_damaged(self, work: Callable[[], T]) -> T:
+    def _guarded(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do the work on the open file; on a new one when it is damaged; on a new connection after a failing disk."""
         try:
-            return work()
+            return self._attempt(work)
         except sqlite3.DatabaseError as err:
             if not is_damaged(err):
                 raise
-            self._replace_damaged_file(err)
-            return work()
-
-    def _append_all(self, entries: Sequence[Entry]) -> list[int]:
-        used = self._used_bytes
-        seqs = []
-        self._group = dict(self._chains)
+            self.store.replace({name: chain.last_seq for name, chain in self._chains.items()}, err)
         try:
-            with self._db:
-                self._db.execute("BEGIN IMMEDIATE")
-                for spool_id, topic, make in entries:
-                    chain = self._group.get((spool_id, topic)) or self._new_chain(spool_id, topic)
-                    seq = chain.last_seq + 1
-                    used += self._insert(chain.row, seq, *make(seq))
-                    self._group[spool_id, topic] = _Chain(chain.row, seq)
-                    seqs.append(seq)
-                self._note_last()
-                used -= self._make_room(used - self._config.max_bytes)
-            self._chains, self._used_bytes = self._group, used
+            return self._attempt(work)
+        except sqlite3.DatabaseError as err:
+            raise sqlite3.OperationalError(f"spool {self.path}: {err}") from err  # twice in a row: the disk itself
+
+    def _attempt(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            if not self.store.is_open:
+                self._take_up(self.store.open())
+            return work(self.store.connection())
+        except sqlite3.OperationalError as err:
+            if is_disk_fault(err):
+                self.store.close()
+            raise
+
+    def _take_up(self, db: sqlite3.Connection) -> None:
+        """Go on in a file that was just opened: the next number, and the chains of this process as far as they are."""
+        (newest,) = db.execute("SELECT coalesce(max(id), 0) FROM record").fetchone()
+        self._next_id = max(self._next_id, newest + 1)
+        self._first_id = self._first_id if self._first_id > 0 else self._next_id
+        self._changed.clear()
+        known, self._chains = self._chains, {}
+        with db:
+            db.execute("BEGIN IMMEDIATE")
+            for name, chain in known.items():
+                self._chains[name] = self._find_chain(db, name, chain.last_seq)
+        self._kept = kept(db)
+
+    def _find_chain(self, db: sqlite3.Connection, name: ChainName, last_seq: int) -> Chain:
+        """Return a chain of this process in the file at hand; what another file had of it is declared dropped."""
+        sql = "SELECT id, last_seq FROM chain WHERE spool_id = ? AND topic = ?"
+        row, there = db.execute(sql, name).fetchone() or (new_chain(db, name), -1)
+        if there < last_seq:
+            db.execute("UPDATE chain SET last_seq = ? WHERE id = ?", (last_seq, row))
+            declare_dropped(db, row, there + 1, last_seq)
+            self.store.lost += last_seq - there
+        return Chain(row, max(there, last_seq))  # more is there when a sync failed after the log was written
+
+    def _append_or_shrink(self, db: sqlite3.Connection, entries: Sequence[Entry]) -> list[int]:
+        try:
+            return self._append_all(db, entries)
+        except sqlite3.OperationalError as err:
+            if not is_full(err):
+                raise
+        log.error("disk is full, the oldest records of the spool make room", path=str(self.path))
+        self.store.shrink(2 * self._group_bytes)
+        with db:
+            db.execute("BEGIN IMMEDIATE")
+            freed = make_room(db, self.store.limit_bytes)
+        self._note_freed(freed)
+        return self._append_all(db, entries)
+
+    def _append_all(self, db: sqlite3.Connection, entries: Sequence[Entry]) -> list[int]:
+        group = self._group = Group(db, self._chains, self._packer, next_id=self._next_id, at_ms=wall_ms(self._clock))
+        try:
+            with db:
+                db.execute("BEGIN IMMEDIATE")
+                seqs = [group.add(entry) for entry in entries]
+                group.settle()
+                freed = make_room(db, self.store.limit_bytes)
+                used = used_bytes(db)
         finally:
-            self._group = {}
+            self._group, self._group_bytes = None, group.size_bytes
+        self._chains, self._next_id = group.chains, group.next_id
+        self._tellers.extend(group.tellers)
+        self._kept = Kept(self._kept.all_bytes + group.size_bytes, self._kept.unsent_bytes + group.size_bytes)
+        self._note_freed(freed)
+        self.alarm.look(used, self._kept, self.store.limit_bytes)
         return seqs
 
-    def _note_last(self) -> None:
-        """Write the last seqs of the group at hand; once a group, and before anybody looks."""
-        last = [(chain.last_seq, chain.row) for chain in self._group.values()]
-        if last:
-            self._db.executemany("UPDATE chain SET last_seq = ? WHERE id = ?", last)
-
-    def _new_chain(self, spool_id: str, topic: str) -> _Chain:
-        sql = "INSERT INTO chain (spool_id, topic, last_seq) VALUES (?, ?, -1)"
-        row = self._db.execute(sql, (spool_id, topic)).lastrowid
-        return _Chain(row or 0, -1)
-
-    def _insert(self, chain: int, seq: int, value: bytes, headers: Headers) -> int:
-        packed = msgspec.msgpack.encode(headers)
-        self._db.execute(
-            "INSERT INTO record (chain, seq, at_ms, value, headers) VALUES (?, ?, ?, ?, ?)",
-            (chain, seq, wall_ms(self._clock), value, packed),
+    def _note_freed(self, freed: Freed) -> None:
+        self._kept = Kept(
+            self._kept.all_bytes - freed.reserve_bytes - freed.unsent_bytes,
+            self._kept.unsent_bytes - freed.unsent_bytes,
         )
-        return len(value) + len(packed) + _ROW_BYTES
+        if freed.dropped:
+            self.dropped += len(freed.dropped)
+            self._changed.update(dict.fromkeys((chain for chain, _ in freed.dropped), self._next_id))
+            log.error("spool is full, oldest unsent records dropped", count=len(freed.dropped), path=str(self.path))
 
-    def _make_room(self, wanted_bytes: int) -> int:
-        """Delete the oldest records, acknowledged ones first, until `wanted_bytes` are free; return the bytes freed."""
-        freed = 0
-        for acked in (1, 0):
-            while freed < wanted_bytes:
-                rows = self._oldest(acked)
-                taken = list(_until(rows, wanted_bytes - freed))
-                if not taken:
-                    break
-                freed += sum(size for _, _, _, size in taken)
-                self._db.executemany("DELETE FROM record WHERE id = ?", [(id_,) for id_, _, _, _ in taken])
-                if not acked:
-                    self._declare_dropped([(chain, seq) for _, chain, seq, _ in taken])
-        return freed
+    def _acknowledge(self, db: sqlite3.Connection, keys: Sequence[SpoolKey]) -> None:
+        rows = {(spool_id, topic): row for row, spool_id, topic in db.execute("SELECT id, spool_id, topic FROM chain")}
+        known = [(rows[key[:2]], key.seq) for key in keys if key[:2] in rows]
+        sent_bytes = 0
+        with db:
+            db.execute("BEGIN IMMEDIATE")
+            for key in known:
+                sent_bytes += sum(size for (size,) in db.execute(_SENT, key).fetchall())
+            db.executemany(_SENT_AGAIN, known)
+        self._kept = self._kept._replace(unsent_bytes=self._kept.unsent_bytes - sent_bytes)
+        acked = set(keys)
+        self._told = max([self._told, *(id_ for key, id_ in self._tellers if key in acked)])
 
-    def _oldest(self, acked: int) -> list[tuple[int, int, int, int]]:
-        sql = (
-            "SELECT id, chain, seq, length(value) + length(headers) + ? FROM record"
-            " WHERE acked = ? ORDER BY at_ms, id LIMIT ?"
-        )
-        return self._db.execute(sql, (_ROW_BYTES, acked, _TRIM_ROWS)).fetchall()
+    def _drop(self, db: sqlite3.Connection, keys: Sequence[SpoolKey], why: str) -> None:
+        with db:
+            db.execute("BEGIN IMMEDIATE")
+            rows = [row for key in keys for row in rows_of(db, *key)]
+            delete(db, rows, declare=True)
+        self.unsendable += len(rows)
+        self._changed.update(dict.fromkeys((row.chain for row in rows), self._next_id))
+        log.error("records declared dropped", why=why, count=len(rows), path=str(self.path))
 
-    def _declare_dropped(self, keys: Sequence[tuple[int, int]]) -> None:
-        for chain, seq in keys:
-            grown = self._db.execute("UPDATE dropped SET hi = ? WHERE chain = ? AND hi = ?", (seq, chain, seq - 1))
-            if grown.rowcount == 0:
-                self._db.execute("INSERT INTO dropped (chain, lo, hi) VALUES (?, ?, ?)", (chain, seq, seq))
-        log.error("spool is full, oldest unsent records dropped", count=len(keys), path=str(self.path))
+    def _trim(self, db: sqlite3.Connection) -> None:
+        now_ms = self._steady_ms + self._clock.mono_ns() // 1_000_000
+        with db:
+            db.execute("BEGIN IMMEDIATE")
+            freed_bytes = trim(db, now_ms - self._config.reserve_ms, now_ms + _FUTURE_MS)
+            gone = [(row,) for row in self._finished(db)]
+            db.executemany("DELETE FROM dropped WHERE chain = ?", gone)
+            db.executemany("DELETE FROM chain WHERE id = ?", gone)
+        self._kept = self._kept._replace(all_bytes=self._kept.all_bytes - freed_bytes)
 
-    def _acknowledge(self, keys: Sequence[SpoolKey]) -> None:
-        sql = (
-            "UPDATE record SET acked = 1 WHERE seq = ?"
-            " AND chain = (SELECT id FROM chain WHERE spool_id = ? AND topic = ?)"
-        )
-        with self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany(sql, [(key.seq, key.spool_id, key.topic) for key in keys])
-
-    def _trim(self) -> None:
-        before_ms = wall_ms(self._clock) - self._config.reserve_ms
-        with self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            freed = self._db.execute(_SIZE + " WHERE acked = 1 AND at_ms < ?", (_ROW_BYTES, before_ms)).fetchone()[0]
-            self._db.execute("DELETE FROM record WHERE acked = 1 AND at_ms < ?", (before_ms,))
-            gone = [(row,) for row in self._finished()]
-            self._db.executemany("DELETE FROM dropped WHERE chain = ?", gone)
-            self._db.executemany("DELETE FROM chain WHERE id = ?", gone)
-        self._used_bytes -= freed
-
-    def _finished(self) -> list[int]:
+    def _finished(self, db: sqlite3.Connection) -> list[int]:
+        """Return the chains of dead runs of which nothing is left, once what they declare has been delivered."""
         own = {chain.row for chain in self._chains.values()}
-        rows = self._db.execute("SELECT id FROM chain WHERE id NOT IN (SELECT chain FROM record)")
-        return [row for (row,) in rows if row not in own]
+        sql = (
+            "SELECT id, EXISTS (SELECT 1 FROM dropped WHERE chain = chain_.id) FROM chain AS chain_"
+            " WHERE NOT EXISTS (SELECT 1 FROM record WHERE chain = chain_.id)"
+        )
+        rows = db.execute(sql).fetchall()
+        return [row for row, declares in rows if row not in own and not (declares and self._told < self._since(row))]
 
-    def _replace_damaged_file(self, err: sqlite3.DatabaseError) -> None:
-        """Go on in a fresh file: same run, same seqs; what the damaged one had not sent is declared dropped."""
-        self._db.close()
-        kept = set_aside(self.path, self._clock)
-        log.error("spool is damaged, set aside and replaced", path=str(self.path), kept=str(kept), error=str(err))
-        self._db = connect(self.path)
-        self._used_bytes = 0
-        known, self._chains = self._chains, {}
-        with self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            for (spool_id, topic), chain in known.items():
-                row = self._new_chain(spool_id, topic).row
-                self._db.execute("UPDATE chain SET last_seq = ? WHERE id = ?", (chain.last_seq, row))
-                self._db.execute("INSERT INTO dropped (chain, lo, hi) VALUES (?, 0, ?)", (row, chain.last_seq))
-                self._chains[spool_id, topic] = _Chain(row, chain.last_seq)
+    def _since(self, chain: int) -> int:
+        return self._changed.get(chain, self._first_id)
 
 
 @contextmanager
@@ -231,62 +262,21 @@ def open_spool(
 ) -> Iterator[Spool]:
     """Lock and open the spool at `path` for a new run of the agent, making it if it is not there.
 
-    A damaged file is set aside under a new name and a fresh one takes its place.
+    A damaged file is set aside under a new name, and a fresh one begins with what can still be read. A disk that
+    refuses is no reason to stop: the file is opened when it lets us.
 
     Raises:
-        UnavailableError: Another agent holds the file, or the folder cannot be written.
+        UnavailableError: Another agent holds the file, or its folder cannot be made.
+        ConfigError: The file was written by a newer version.
     """
-    with _lock(path):
-        spool_id = str(new_spool_id(clock, random_bytes))
-        spool = Spool(path, _open(path, clock), config or SpoolConfig(), clock, spool_id)
+    with lock_spool(path):
+        spool = Spool(path, config or SpoolConfig(), clock, str(new_spool_id(clock, random_bytes)))
         try:
+            try:
+                spool.states()
+                spool.store.hold_ballast()
+            except sqlite3.OperationalError as err:
+                log.error("spool cannot be opened yet", path=str(path), error=str(err))  # noqa: TRY400 - no traceback
             yield spool
         finally:
             spool.close()
-
-
-def _open(path: Path, clock: Clock) -> sqlite3.Connection:
-    try:
-        return connect(path)
-    except sqlite3.DatabaseError as err:
-        if not is_damaged(err):
-            raise UnavailableError(f"spool {path}: {err}; give the agent a folder that it may write") from err
-        kept = set_aside(path, clock)
-        log.exception("spool is damaged, set aside and replaced", path=str(path), kept=str(kept))
-        return connect(path)
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Hold `path`.lock; the kernel frees it with the process, whatever ends it."""
-    name = path.with_name(path.name + ".lock")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = name.open("a+", encoding="ascii")
-    except OSError as err:
-        raise UnavailableError(f"spool {path}: {err}; give the agent a folder that it may write") from err
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as err:
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
-            raise UnavailableError(f"spool {path} is held by process {holder}; one agent a spool") from err
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        yield
-
-
-def _used_bytes(db: sqlite3.Connection) -> int:
-    used: int = db.execute(_SIZE, (_ROW_BYTES,)).fetchone()[0]
-    return used
-
-
-def _until(rows: Iterable[tuple[int, int, int, int]], wanted_bytes: int) -> Iterator[tuple[int, int, int, int]]:
-    freed = 0
-    for row in rows:
-        if freed >= wanted_bytes:
-            return
-        freed += row[3]
-        yield row

@@ -14,7 +14,8 @@ from schemas.clock import SystemClock
 WRITER = """
 import sys
 from pathlib import Path
-from probes.spool import Entry, open_spool
+from probes.spool import open_spool
+from probes.spool_group import Entry
 from schemas.clock import SystemClock
 with open_spool(Path(sys.argv[1]), clock=SystemClock()) as spool:
     while True:

@@ -8,11 +8,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from probes.spool import Entry, Make, SpoolConfig, open_spool
+from probes.spool import SpoolConfig, open_spool
+from probes.spool_group import Entry, Make
 from probes.spool_reader import SpoolKey, open_reader
 from schemas.clock import ManualClock
 
-MAX_BYTES = 6_000
+MAX_BYTES = 262_144
 TOPICS = ("isochrone.summary.v1", "isochrone.health.v1")
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from probes import outbox as module
 from probes.outbox import open_outbox
-from probes.spool import Entry, Spool, open_spool
+from probes.spool import Spool, open_spool
+from probes.spool_group import Entry
 from schemas.clock import ManualClock
 from schemas.errors import UnavailableError
 

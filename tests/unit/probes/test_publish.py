@@ -2,18 +2,23 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 from kafka.errors import KafkaConnectionError, KafkaTimeoutError
 from support.fake_producer import FakeProducer
 
+from probes.lanes import BacklogConfig, Bucket
 from probes.outbox import Outbox, open_outbox
-from probes.publish import MAX_IN_FLIGHT, KafkaConfig, Publisher, _security, open_publisher
-from probes.spool import Entry, Spool, open_spool
+from probes.publish import KafkaConfig, _security
+from probes.publisher import MAX_IN_FLIGHT, Publisher, open_publisher
+from probes.spool import Spool, open_spool
+from probes.spool_group import Entry
 from probes.spool_reader import SpoolReader, open_reader
 from schemas.clock import ManualClock, SystemClock
 from schemas.errors import ConfigError
 
+NO_CHANCE = Random(1)  # noqa: S311 - a test wants the same numbers again
 TOPIC = "isochrone.summary.v1"
 
 
@@ -42,7 +47,7 @@ def reader(spool: Spool, clock: ManualClock) -> Iterator[SpoolReader]:
 
 @pytest.fixture
 def publisher(spool: Spool, outbox: Outbox, clock: ManualClock) -> Publisher:
-    return Publisher("m/p", spool.path, outbox, clock)
+    return Publisher("m/p", spool.path, outbox, Bucket(BacklogConfig(start_jitter_s=0), clock, NO_CHANCE), clock)
 
 
 def fill(outbox: Outbox, spool: Spool, count: int) -> None:
@@ -113,7 +118,8 @@ def test_live_records_pass_a_backlog(
     assert broker.sent[-1].value == b"100"
 
 
-def test_a_broker_that_is_away_is_tried_again_and_the_spool_waits(spool: Spool, outbox: Outbox) -> None:
+def test_f01_a_broker_that_is_away_is_tried_again_and_the_spool_waits(tmp_path: Path) -> None:
+    clock = SystemClock()
     tries: list[FakeProducer] = []
 
     def connect() -> FakeProducer:
@@ -122,9 +128,11 @@ def test_a_broker_that_is_away_is_tried_again_and_the_spool_waits(spool: Spool, 
             raise KafkaConnectionError
         return tries[-1]
 
-    fill(outbox, spool, 3)
-    with open_publisher("m/p", spool.path, outbox, clock=SystemClock(), connect=connect) as publisher:
-        assert publisher.drain(10.0)
+    with open_spool(tmp_path / "spool.db", clock=clock) as spool, open_outbox(spool, clock=clock) as outbox:
+        fill(outbox, spool, 3)
+        path = spool.path
+        with open_publisher("m/p", path, outbox, clock=clock, random=NO_CHANCE, connect=connect) as publisher:
+            assert publisher.drain(10.0)
     assert [sent.value for sent in tries[1].sent] == [b"0", b"1", b"2"]
     assert tries[1].closed
     assert publisher.delivered == 3
