@@ -9,11 +9,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
+from benchmarks.faults import broker, kills
+from benchmarks.freshness import latency, memory, outage
 from benchmarks.harness import Bench, Section
 from benchmarks.national import National
 from benchmarks.peers import PEERS, pass_peer
 from benchmarks.stages import measure_stages
-from benchmarks.usage import first_core, on_cores
+from benchmarks.usage import first_core, on_cores, usage
 from benchmarks.world import (
     CLOCK,
     Backlog,
@@ -48,6 +50,8 @@ def rate(bench: Bench) -> None:
         spent = statistics.median(getattr(each, f"{part}_cpu_s") / each.summaries * 1e6 for each in passages)
         bench.beside(f"{part} CPU", spent, "s per million summaries")
     bench.beside("worker peak memory", max(each.consumer_peak_bytes for each in passages) / 2**20, "MiB")
+    broker_peak_bytes = usage(backlog.world.broker_pid).peak_bytes
+    bench.at_most("broker peak memory", broker_peak_bytes / 2**20, "MiB", 300)
     bench.beside("exec to the first stored", _median(passages, "begun_after_s"), "s")
 
 
@@ -104,4 +108,13 @@ def _median(passages: Sequence[Passage], what: str) -> float:
     return float(statistics.median(getattr(each, what) for each in passages))
 
 
-SECTIONS: Final[dict[str, Section]] = {"rate": rate, "peers": peers, "stages": stages}
+SECTIONS: Final[dict[str, Section]] = {  # the backlog comes first: its readers begin where the topic begins
+    "rate": rate,
+    "peers": peers,
+    "stages": stages,
+    "latency": latency,
+    "outage": outage,
+    "memory": memory,
+    "kills": kills,
+    "broker": broker,
+}
