@@ -121,10 +121,10 @@ class Outbox:
             works = self._next_works()
             self._waiting.extend(work for work in works if isinstance(work, _Put))
             self._write()
-            self._acknowledge([work for work in works if isinstance(work, _Acknowledged)])
             for work in works:
                 if isinstance(work, _Call):
                     self._call(work)
+            self._acknowledge([work for work in works if isinstance(work, _Acknowledged)])
             if self._clock.mono_ns() - trimmed_ns >= _TRIM_EVERY_NS:
                 trimmed_ns = self._clock.mono_ns()
                 self._call(_Call(self._spool.trim, "trim"))

@@ -4,7 +4,6 @@ Only the broker's acknowledgement marks a record as delivered. An error means th
 the spool and is sent again; its identity removes the duplicate at the other end.
 """
 
-import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +17,7 @@ import structlog
 from probes.lanes import BacklogConfig, Bucket
 from probes.outbox import Outbox
 from probes.publish import BROKER_ERRORS, Producer, fault_of, is_no_metadata
-from probes.spool_file import is_damaged
+from probes.spool_file import FILE_ERRORS, is_damaged
 from probes.spool_reader import SpoolKey, SpoolReader, SpoolRow, open_reader
 from schemas.clock import Clock
 
@@ -76,7 +75,7 @@ class Publisher:
         while not self._stopping.is_set():
             try:
                 self._session(connect)
-            except sqlite3.DatabaseError as err:
+            except FILE_ERRORS as err:
                 if is_damaged(err):
                     self._outbox.check_file()
                 self._complain("spool cannot be read, publisher begins again", err)

@@ -17,7 +17,7 @@ from typing import Annotated, Final, TypeVar
 import msgspec
 import structlog
 
-from probes.spool_file import declare_dropped, is_damaged, is_disk_fault, is_full, used_bytes
+from probes.spool_file import FILE_ERRORS, declare_dropped, is_damaged, is_disk_fault, is_full, used_bytes
 from probes.spool_group import Chain, Entry, Group, Make, new_chain
 from probes.spool_lock import lock_spool
 from probes.spool_reader import SpoolKey, read_states
@@ -122,13 +122,13 @@ class Spool:
         """Do the work on the open file; on a new one when it is damaged; on a new connection after a failing disk."""
         try:
             return self._attempt(work)
-        except sqlite3.DatabaseError as err:
+        except FILE_ERRORS as err:
             if not is_damaged(err):
                 raise
             self.store.replace({name: chain.last_seq for name, chain in self._chains.items()}, err)
         try:
             return self._attempt(work)
-        except sqlite3.DatabaseError as err:
+        except FILE_ERRORS as err:
             raise sqlite3.OperationalError(f"spool {self.path}: {err}") from err  # twice in a row: the disk itself
 
     def _attempt(self, work: Callable[[sqlite3.Connection], T]) -> T:

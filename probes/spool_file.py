@@ -7,6 +7,7 @@ compares two copies; what a record holds has a check sum of its own.
 import os
 import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -14,9 +15,11 @@ from schemas.clock import Clock, wall_ms
 from schemas.errors import ConfigError
 
 FILE_VERSION: Final = 2
+FORMER_VERSION: Final = 1
 BUSY_S: Final = 5.0
 SUFFIXES: Final = ("", "-wal", "-shm")
 UNSENT, ACKED, AGAIN = 0, 1, 2  # AGAIN: acknowledged once, to be sent again because somebody asked for it
+FILE_ERRORS: Final = (sqlite3.DatabaseError, UnicodeDecodeError)  # the latter: SQLite quotes a broken schema
 _DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _DISK: Final = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
 _KEPT_FILES: Final = 1  # of the damaged ones: evidence, at the price of a whole spool each
@@ -24,7 +27,7 @@ _KEPT_FILES: Final = 1  # of the damaged ones: evidence, at the price of a whole
 _TABLES: Final = """
 CREATE TABLE chain (
     id INTEGER PRIMARY KEY, spool_id TEXT NOT NULL, topic TEXT NOT NULL,
-    last_seq INTEGER NOT NULL, gone_seq INTEGER NOT NULL DEFAULT -1,
+    last_seq INTEGER NOT NULL, gone_seq INTEGER NOT NULL DEFAULT -1, crc INTEGER NOT NULL,
     UNIQUE (spool_id, topic)
 );
 CREATE INDEX chain_twice ON chain (last_seq, gone_seq);
@@ -40,6 +43,9 @@ CREATE TABLE dropped (chain INTEGER NOT NULL, lo INTEGER NOT NULL, hi INTEGER NO
 CREATE INDEX dropped_twice ON dropped (chain, lo, hi);
 CREATE TABLE home (host TEXT NOT NULL, inode INTEGER NOT NULL);
 """
+
+
+_SCHEMA: Final = "SELECT type, name, tbl_name, rootpage, sql FROM sqlite_master ORDER BY rootpage"
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -64,10 +70,28 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     return _open(uri, uri=True)
 
 
+def connect_to_write(path: Path) -> sqlite3.Connection:
+    """Return a connection that writes beside the agent's; the file must be there and is taken as it is."""
+    return _open(f"{path.absolute().as_uri()}?mode=rw", uri=True)
+
+
 def file_version(db: sqlite3.Connection) -> int:
     """Return the version of a file's tables, 0 for an empty file."""
     version: int = db.execute("PRAGMA user_version").fetchone()[0]
     return version
+
+
+def check_tables(db: sqlite3.Connection) -> None:
+    """Compare the tables of a file, and the pages they begin on, with those that a new file has.
+
+    Raises:
+        sqlite3.DatabaseError: They differ, so the first page is damaged.
+    """
+    with closing(sqlite3.connect(":memory:")) as fresh:
+        fresh.executescript(_TABLES)
+        wanted = fresh.execute(_SCHEMA).fetchall()
+    if db.execute(_SCHEMA).fetchall() != wanted:
+        raise damage("the tables are not those of a spool")
 
 
 def check(db: sqlite3.Connection) -> None:
@@ -88,9 +112,9 @@ def damage(text: str) -> sqlite3.DatabaseError:
     return err
 
 
-def is_damaged(err: sqlite3.Error) -> bool:
-    """Return whether an error says that the file itself is broken, not the disk or the statement."""
-    return _code(err) in _DAMAGED
+def is_damaged(err: BaseException) -> bool:
+    """Return whether one of `FILE_ERRORS` says that the file itself is broken, not the disk or the statement."""
+    return isinstance(err, UnicodeDecodeError) or (isinstance(err, sqlite3.Error) and _code(err) in _DAMAGED)
 
 
 def is_disk_fault(err: sqlite3.Error) -> bool:
@@ -118,6 +142,7 @@ def set_aside(path: Path, clock: Clock) -> Path:
         part = path.with_name(path.name + suffix)
         if part.exists():
             part.rename(kept.with_name(kept.name + suffix))
+    kept.with_name(kept.name + "-shm").unlink(missing_ok=True)  # only a cache of the log
     older = [file for file in path.parent.glob(f"{path.name}.damaged-*") if not file.name.startswith(kept.name)]
     mains = sorted({file.name.removesuffix("-wal").removesuffix("-shm") for file in older})
     for name in mains[: len(mains) + 1 - _KEPT_FILES]:
@@ -192,6 +217,8 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
         raise ConfigError(f"spool {path} is of file version {version}, this agent knows {FILE_VERSION}; upgrade it")
     if version == 0:
         db.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {FILE_VERSION}; COMMIT;")
+    if version != FORMER_VERSION:
+        check_tables(db)
 
 
 def _code(err: sqlite3.Error) -> int | None:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from probes.spool_file import UNSENT
 from probes.spool_reader import SpoolKey, read_states
-from probes.spool_row import INSERT, SIZE, Headers, Packer, Row
+from probes.spool_row import INSERT, INSERT_CHAIN, SIZE, Headers, Packer, Row, name_checksum
 from probes.spool_salvage import ChainName
 from schemas.records import SpoolState
 
@@ -78,5 +78,4 @@ class Group:
 
 def new_chain(db: sqlite3.Connection, name: ChainName) -> int:
     """Enter a chain and return its row."""
-    sql = "INSERT INTO chain (spool_id, topic, last_seq) VALUES (?, ?, -1)"
-    return db.execute(sql, name).lastrowid or 0
+    return db.execute(INSERT_CHAIN, (*name, name_checksum(*name), -1)).lastrowid or 0

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from probes.lanes import LIVE_MS, Edge, Lane
-from probes.spool_file import AGAIN, UNSENT, connect_to_read
+from probes.spool_file import AGAIN, FILE_ERRORS, UNSENT, connect_to_read
 from probes.spool_row import PackedRow, Unpacker, is_sound
 from schemas.clock import Clock, wall_ms
+from schemas.errors import ConfigError, UnavailableError
 from schemas.records import SpoolState
 
 MAX_STATES: Final = 512  # a heartbeat stays small even after a night of restarts
@@ -23,7 +24,7 @@ _NAMES: Final = (
     " AND topic NOT IN (SELECT value FROM json_each(?)) ORDER BY record.id LIMIT ?"
 )
 _ROWS: Final = (
-    "SELECT spool_id, topic, chain, seq, at_ms, codec, value, headers, crc"
+    "SELECT spool_id, topic, chain, seq, at_ms, codec, value, headers, record.crc"
     " FROM record JOIN chain ON chain.id = record.chain"
 )
 _BY_ID: Final = _ROWS + " WHERE record.id = ?"
@@ -161,6 +162,22 @@ def open_reader(path: Path, *, clock: Clock) -> Iterator[SpoolReader]:
     """
     with closing(connect_to_read(path)) as db:
         yield SpoolReader(db, clock)
+
+
+def read_held(path: Path, *, clock: Clock) -> list[Held]:
+    """Return what the file at `path` holds, beside its agent or without one.
+
+    Raises:
+        ConfigError: There is no spool there.
+        UnavailableError: It cannot be read.
+    """
+    if not path.is_file():
+        raise ConfigError(f"no spool at {path}; name the probe's own with --spool, or its configuration with --config")
+    try:
+        with open_reader(path, clock=clock) as reader:
+            return reader.held()
+    except FILE_ERRORS as err:
+        raise UnavailableError(f"spool {path}: {err}; run this as the user of the agent") from err
 
 
 def read_states(db: sqlite3.Connection) -> list[SpoolState]:

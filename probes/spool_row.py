@@ -23,6 +23,7 @@ INSERT: Final = (
 
 Row = tuple[int | None, int, int, int, int, int, int, int, bytes, bytes]  # as INSERT wants it
 SIZE: Final = 5  # where a Row says what it costs in the file, about
+INSERT_CHAIN: Final = "INSERT INTO chain (spool_id, topic, crc, last_seq) VALUES (?, ?, ?, ?)"
 
 
 class PackedRow(NamedTuple):
@@ -85,3 +86,8 @@ def is_sound(chain: int, seq: int, at_ms: int, row: PackedRow) -> bool:
 def checksum(chain: int, seq: int, at_ms: int, codec: int, value: bytes, headers: bytes) -> int:
     """Return the CRC-32 of a row."""
     return zlib.crc32(value, zlib.crc32(headers, zlib.crc32(b"%d %d %d %d" % (chain, seq, at_ms, codec))))
+
+
+def name_checksum(spool_id: str, topic: str) -> int:
+    """Return the CRC-32 of what names a chain."""
+    return zlib.crc32(f"{spool_id} {topic}".encode())

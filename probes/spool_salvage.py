@@ -12,14 +12,28 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from probes.spool_file import ACKED, UNSENT, connect, connect_to_read, declare_dropped, ranges_of, remove
-from probes.spool_row import INSERT, PackedRow, Packer, Row, is_sound, moved_row
+from probes.spool_file import (
+    ACKED,
+    FILE_ERRORS,
+    FORMER_VERSION,
+    UNSENT,
+    connect,
+    connect_to_read,
+    declare_dropped,
+    ranges_of,
+    remove,
+)
+from probes.spool_head import mend_head
+from probes.spool_row import INSERT, INSERT_CHAIN, PackedRow, Packer, Row, is_sound, moved_row, name_checksum
 
 ChainName = tuple[str, str]  # spool_id, topic
 _STRETCH: Final = 256  # ids read together while they can be
 _MOST_IDS: Final = 20_000_000  # a damaged number must not keep the agent busy for ever
 _COLUMNS: Final = "id, chain, seq, at_ms, state, codec, crc, headers, value"
 _FORMER: Final = "id, chain, seq, at_ms, acked, 0, 0, headers, value"
+_CHAINS: Final = "SELECT id, spool_id, topic, crc, last_seq, gone_seq FROM chain NOT INDEXED"
+_NAMES_TWICE: Final = "SELECT id, spool_id, topic FROM chain INDEXED BY sqlite_autoindex_chain_1"
+_NUMBERS_TWICE: Final = "SELECT id, last_seq, gone_seq FROM chain INDEXED BY chain_twice"
 
 
 class Salvaged(NamedTuple):
@@ -72,8 +86,11 @@ def rebuild(path: Path, last_seqs: Mapping[ChainName, int]) -> Salvaged:
     Raises:
         sqlite3.OperationalError: The disk refuses; `path` is as it was.
     """
-    remove(new_path(path))
-    with closing(connect(new_path(path))) as new, closing(connect_to_read(path)) as old, new:
+    new_file = new_path(path)
+    remove(new_file)
+    connect(new_file).close()
+    mend_head(path, new_file.read_bytes())
+    with closing(connect(new_file)) as new, closing(connect_to_read(path)) as old, new:
         new.execute("BEGIN IMMEDIATE")
         return _Salvage(new, _Old(old)).run(last_seqs)
 
@@ -84,13 +101,13 @@ class _Old:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         (version,) = next(self.rows("PRAGMA user_version"), (0,))
-        self.is_former = version == 1
+        self.is_former = version == FORMER_VERSION
 
     def rows(self, sql: str, parameters: Sequence[int] = ()) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of a query as far as they can be read."""
         try:
             yield from self._db.execute(sql, parameters)
-        except sqlite3.DatabaseError:
+        except FILE_ERRORS:
             return
 
     def chains(self) -> Iterator[tuple[int, ChainName, int, int]]:
@@ -99,11 +116,21 @@ class _Old:
             for row, spool_id, topic, last_seq in self.rows("SELECT id, spool_id, topic, last_seq FROM chain"):
                 yield row, (spool_id, topic), last_seq, last_seq
             return
-        twice = self.rows("SELECT id, last_seq, gone_seq FROM chain INDEXED BY chain_twice")
-        copies = {row: numbers for row, *numbers in twice}
-        for row, spool_id, topic, *numbers in self.rows("SELECT id, spool_id, topic, last_seq, gone_seq FROM chain"):
-            last_seq, gone_seq = map(min, numbers, copies.get(row, numbers))
-            yield row, (spool_id, topic), last_seq, gone_seq
+        names = {row: (spool_id, topic) for row, spool_id, topic in self.rows(_NAMES_TWICE)}
+        numbers = {row: (last_seq, gone_seq) for row, last_seq, gone_seq in self.rows(_NUMBERS_TWICE)}
+        for row, spool_id, topic, crc, last_seq, gone_seq in self.rows(_CHAINS):
+            if row not in names or crc == name_checksum(spool_id, topic):
+                names[row] = spool_id, topic
+            twin = numbers.get(row, (last_seq, gone_seq))
+            numbers[row] = min(last_seq, twin[0]), min(gone_seq, twin[1])
+        for row, name in names.items():
+            yield row, name, *numbers.get(row, (-1, -1))
+
+    def dropped(self) -> Iterator[tuple[int, int, int]]:
+        """Yield (chain, lo, hi) of what was declared, from both copies."""
+        yield from self.rows("SELECT chain, lo, hi FROM dropped NOT INDEXED")
+        if not self.is_former:
+            yield from self.rows("SELECT chain, lo, hi FROM dropped INDEXED BY dropped_twice")
 
     def records(self) -> Iterator[_OldRow | None]:
         """Yield every record, None for one that cannot be read."""
@@ -124,7 +151,7 @@ class _Old:
         sql = f"SELECT {columns} FROM record NOT INDEXED WHERE id BETWEEN ? AND ? ORDER BY id"  # noqa: S608 - constants
         try:
             yield from [_OldRow(*row) for row in self._db.execute(sql, (lo, hi))]
-        except sqlite3.DatabaseError:
+        except FILE_ERRORS:
             if lo == hi:
                 yield None
                 return
@@ -147,7 +174,7 @@ class _Salvage:
             self._chains[row] = self._chain(name, max(last_seq, last_seqs.get(name, -1)), gone_seq)
         for name, last_seq in last_seqs.items():
             self._chain(name, last_seq, -1)
-        for chain, lo, hi in self._old.rows("SELECT chain, lo, hi FROM dropped"):
+        for chain, lo, hi in self._old.dropped():
             if chain in self._chains and 0 <= lo <= hi <= self._chains[chain].last_seq:
                 declare_dropped(self._new, self._chains[chain].row, lo, hi)
         for record in self._records():
@@ -156,8 +183,7 @@ class _Salvage:
 
     def _chain(self, name: ChainName, last_seq: int, gone_seq: int) -> _Chain:
         if name not in self._names:
-            sql = "INSERT INTO chain (spool_id, topic, last_seq) VALUES (?, ?, ?)"
-            row = self._new.execute(sql, (*name, last_seq)).lastrowid or 0
+            row = self._new.execute(INSERT_CHAIN, (*name, name_checksum(*name), last_seq)).lastrowid or 0
             self._names[name] = _Chain(row, last_seq, gone_seq)
         return self._names[name]
 

@@ -100,7 +100,7 @@ class SpoolStore:
                 self._db.close()
             self._db = None
 
-    def replace(self, last_seqs: Mapping[ChainName, int], why: sqlite3.Error) -> None:
+    def replace(self, last_seqs: Mapping[ChainName, int], why: Exception) -> None:
         """Set the damaged file aside and begin a new one with all that can still be read.
 
         Raises:

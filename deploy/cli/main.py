@@ -20,6 +20,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "status": ("deploy.cli.status", "Show the worst streams: since when, and why."),
     "why": ("deploy.cli.why", "Explain the verdict between two nodes."),
     "probe": ("deploy.cli.probe", "Run a probe, or enrol its key."),
+    "spool": ("deploy.cli.spool", "Show what a probe holds on its disk; send a stretch of it again."),
     "reflector": ("deploy.cli.reflector", "Answer the test packets of the mesh's probes."),
     "worker": ("deploy.cli.worker", "Verify, fold and store what arrives."),
     "evaluator": ("deploy.cli.evaluator", "Judge, converge and deliver."),
