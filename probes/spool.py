@@ -18,7 +18,7 @@ import msgspec
 import structlog
 
 from probes.spool_file import FILE_ERRORS, declare_dropped, is_damaged, is_disk_fault, is_full, used_bytes
-from probes.spool_group import Chain, Entry, Group, Make, new_chain
+from probes.spool_group import Chain, Entry, Group, Make, find_chain
 from probes.spool_lock import lock_spool
 from probes.spool_reader import SpoolKey, read_states
 from probes.spool_room import FillAlarm, Freed, Kept, delete, kept, make_room, rows_of, trim
@@ -156,8 +156,7 @@ class Spool:
 
     def _find_chain(self, db: sqlite3.Connection, name: ChainName, last_seq: int) -> Chain:
         """Return a chain of this process in the file at hand; what another file had of it is declared dropped."""
-        sql = "SELECT id, last_seq FROM chain WHERE spool_id = ? AND topic = ?"
-        row, there = db.execute(sql, name).fetchone() or (new_chain(db, name), -1)
+        row, there = find_chain(db, name)
         if there < last_seq:
             db.execute("UPDATE chain SET last_seq = ? WHERE id = ?", (last_seq, row))
             declare_dropped(db, row, there + 1, last_seq)
@@ -176,6 +175,7 @@ class Spool:
             db.execute("BEGIN IMMEDIATE")
             freed = make_room(db, self.store.limit_bytes)
         self._note_freed(freed)
+        self._take_up(db)
         return self._append_all(db, entries)
 
     def _append_all(self, db: sqlite3.Connection, entries: Sequence[Entry]) -> list[int]:

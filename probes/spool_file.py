@@ -21,7 +21,13 @@ SUFFIXES: Final = ("", "-wal", "-shm")
 UNSENT, ACKED, AGAIN = 0, 1, 2  # AGAIN: acknowledged once, to be sent again because somebody asked for it
 FILE_ERRORS: Final = (sqlite3.DatabaseError, UnicodeDecodeError)  # the latter: SQLite quotes a broken schema
 _DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_DISK: Final = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
+_DISK: Final = (
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_FULL,
+)
 _KEPT_FILES: Final = 1  # of the damaged ones: evidence, at the price of a whole spool each
 
 _TABLES: Final = """
@@ -118,7 +124,10 @@ def is_damaged(err: BaseException) -> bool:
 
 
 def is_disk_fault(err: sqlite3.Error) -> bool:
-    """Return whether an error says that the disk fails or cannot be written, so that a new connection is wise."""
+    """Return whether an error says that the disk fails or cannot be written.
+
+    What was being committed may be there or not: a new connection looks.
+    """
     return _code(err) in _DISK
 
 

@@ -49,7 +49,7 @@ class Group:
     def add(self, entry: Entry) -> int:
         """Take a record in and return its seq."""
         name = (entry.spool_id, entry.topic)
-        chain = self.chains.get(name) or Chain(new_chain(self._db, name), -1)
+        chain = self.chains.get(name) or find_chain(self._db, name)
         seq = chain.last_seq + 1
         self._tells = False
         value, headers = entry.make(seq)
@@ -76,6 +76,9 @@ class Group:
         self._db.executemany("UPDATE chain SET last_seq = ? WHERE id = ?", last)
 
 
-def new_chain(db: sqlite3.Connection, name: ChainName) -> int:
-    """Enter a chain and return its row."""
-    return db.execute(INSERT_CHAIN, (*name, name_checksum(*name), -1)).lastrowid or 0
+def find_chain(db: sqlite3.Connection, name: ChainName) -> Chain:
+    """Return a chain as the file has it, entered if it is new."""
+    found = db.execute("SELECT id, last_seq FROM chain WHERE spool_id = ? AND topic = ?", name).fetchone()
+    if found is None:
+        found = db.execute(INSERT_CHAIN, (*name, name_checksum(*name), -1)).lastrowid or 0, -1
+    return Chain(*found)

@@ -26,6 +26,7 @@ from schemas.clock import Clock
 log = structlog.get_logger(__name__)
 
 _BALLAST_BYTES: Final = 8 << 20  # room for the log to be folded into the file when the disk is full
+_LOG_SHARE: Final = 2 * 4096  # the log holds half the ballast's pages before it is folded in
 _MARGIN_BYTES: Final = 64 << 10
 
 
@@ -38,7 +39,7 @@ class SpoolStore:
         self.lost = 0  # records that went with them, all declared dropped
         self.moved = False  # the file was a copy or a restored backup
         self._max_bytes = max_bytes
-        self._ballast_bytes = min(_BALLAST_BYTES, max_bytes // 16)
+        self._ballast_bytes = 0  # known once the disk is
         self._ceiling_bytes: int | None = None  # the disk is full: the file may not grow beyond this
         self._clock = clock
         self._db: sqlite3.Connection | None = None
@@ -74,10 +75,12 @@ class SpoolStore:
                 self._upgrade()
                 db = connect(self.path)
             self._inode = self.path.stat().st_ino
+            disk = os.statvfs(self.path)
+            self._ballast_bytes = min(_BALLAST_BYTES, self._max_bytes // 16, disk.f_blocks * disk.f_frsize // 16)
             self.moved = was_moved(db, self.path, this_host())
         except OSError as err:
             raise sqlite3.OperationalError(str(err)) from err
-        db.execute(f"PRAGMA wal_autocheckpoint = {max(min(self._ballast_bytes // 8192, 1000), 16)}")
+        db.execute(f"PRAGMA wal_autocheckpoint = {max(min(self._ballast_bytes // _LOG_SHARE, 1000), 16)}")
         if self.moved:
             log.warning("spool is a copy or a restored backup", path=str(self.path))
         self._db = db
