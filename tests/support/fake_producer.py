@@ -43,10 +43,13 @@ class FakeProducer:
     """Keeps what was sent; acknowledges at once, or leaves that to the test."""
 
     acknowledges: bool = True
+    refuses: dict[str, Exception] = field(default_factory=dict)  # topic -> what `send` raises
     sent: list[Sent] = field(default_factory=list)
     closed: bool = False
 
     def send(self, topic: str, *, key: bytes, value: bytes, headers: Sequence[tuple[str, bytes]]) -> FakeFuture:
+        if topic in self.refuses:
+            raise self.refuses[topic]
         future = _Answered() if self.acknowledges else FakeFuture()
         self.sent.append(Sent(topic, key, value, headers, future))
         return future

@@ -7,7 +7,6 @@ from random import Random
 from probes.spool import Spool
 from probes.spool_group import Entry, Make
 from probes.spool_reader import SpoolKey, SpoolReader
-from probes.spool_row import PACK_FROM_BYTES
 from schemas.clock import ManualClock
 
 TOPIC = "isochrone.summary.v1"
@@ -33,7 +32,7 @@ def noise(size: int, seed: int = 1) -> bytes:
 
 def text(size: int, seed: int = 1) -> bytes:
     """Return bytes that packing makes smaller, as JSON's are."""
-    return noise(size // 3 + PACK_FROM_BYTES, seed).hex().encode()[:size]
+    return noise(size // 2 + 1, seed).hex().encode()[:size]
 
 
 def fill(spool: Spool, values: Iterable[bytes], topic: str = TOPIC) -> list[SpoolKey]:
