@@ -6,14 +6,13 @@ all that it brought.
 
 import uuid
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
-from benchmarks.national import SLOT_MS, National
-from benchmarks.world import CLOCK, Sender
-from clickhouse_driver import Client
+from benchmarks.national import SLOT_MS, National, Sent
+from benchmarks.world import CLOCK
 
-from schemas.clock import floor_ms, wall_ms
+from schemas.clock import Clock, floor_ms, wall_ms
 from schemas.records import SummaryBatch
 
 LOOK_S: Final = 0.05  # a wait is told to this
@@ -28,15 +27,34 @@ class Pace(NamedTuple):
     first_ms: int
 
 
-def pace(period_s: float, *, slots: int) -> Pace:
+def pace(period_s: float, *, slots: int, clock: Clock = CLOCK) -> Pace:
     """Return a pace whose first `slots` slots lie before now: what goes faster than life begins in the past."""
-    return Pace(period_s, floor_ms(wall_ms(CLOCK), SLOT_MS) - slots * SLOT_MS)
+    return Pace(period_s, floor_ms(wall_ms(clock), SLOT_MS) - slots * SLOT_MS)
+
+
+class Sending(Protocol):
+    """Brings messages to the topic."""
+
+    def send(self, message: Sent) -> object:
+        """Begin to bring one."""
+
+    def flush(self) -> None:
+        """Return when all are there."""
+
+
+class Asking(Protocol):
+    """Asks the store; the driver's client does."""
+
+    def execute(self, query: str, params: dict[str, Any]) -> Any:  # noqa: ANN401 - the driver's own
+        """Return the rows."""
 
 
 class Live:
     """Sends what is due and looks for what has become readable, in one thread, a step at a time."""
 
-    def __init__(self, sender: Sender, client: Client, mesh: National, at: Pace, *, seed: int) -> None:
+    def __init__(
+        self, sender: Sending, client: Asking, mesh: National, at: Pace, *, seed: int, clock: Clock = CLOCK
+    ) -> None:
         self.waits_s: dict[tuple[str, int], float] = {}  # by probe and seq, in the order they were seen
         self._sender = sender
         self._client = client
@@ -44,7 +62,8 @@ class Live:
         self._pace = at
         self._chance = np.random.default_rng(seed)
         self._spool_id = str(uuid.uuid4())
-        self._begun_ns = CLOCK.mono_ns()
+        self._clock = clock
+        self._begun_ns = clock.mono_ns()
         self._due: list[tuple[int, str, int]] = []  # when, probe, seq; the next one last
         self._sent: dict[tuple[str, int], int] = {}  # not seen yet; when it was given to the client
         self._slots = 0
@@ -60,15 +79,15 @@ class Live:
         Raises:
             TimeoutError: it did not within the deadline.
         """
-        end_ns = CLOCK.mono_ns() + round(deadline_s * 1e9)
+        end_ns = self._clock.mono_ns() + round(deadline_s * 1e9)
         while not until():
-            if CLOCK.mono_ns() > end_ns:
+            if self._clock.mono_ns() > end_ns:
                 raise TimeoutError(f"waited {deadline_s:g} s for {what}; {len(self._sent)} messages not readable")
-            begun_ns = CLOCK.mono_ns()
+            begun_ns = self._clock.mono_ns()
             if sending:
                 self._send()
             self._look()
-            CLOCK.sleep_s(max(0.0, LOOK_S - (CLOCK.mono_ns() - begun_ns) / 1e9))
+            self._clock.sleep_s(max(0.0, LOOK_S - (self._clock.mono_ns() - begun_ns) / 1e9))
 
     def drain(self, *, deadline_s: float) -> None:
         """Send nothing more and wait until all is readable."""
@@ -81,7 +100,7 @@ class Live:
 
     def passed_s(self) -> float:
         """Return the seconds since the start."""
-        return (CLOCK.mono_ns() - self._begun_ns) / 1e9
+        return (self._clock.mono_ns() - self._begun_ns) / 1e9
 
     def batches(self) -> list[SummaryBatch]:
         """Return all that was sent and is readable, for an oracle."""
@@ -96,11 +115,11 @@ class Live:
     def _send(self) -> None:
         while self.passed_s() >= self._slots * self._pace.period_s:
             self._plan()
-        while self._due and self._due[-1][0] <= CLOCK.mono_ns():
+        while self._due and self._due[-1][0] <= self._clock.mono_ns():
             _, probe_id, seq = self._due.pop()
             slot_ms = self._pace.first_ms + seq * SLOT_MS
             self._sender.send(self._mesh.message(probe_id, slot_ms, seq, spool_id=self._spool_id))
-            self._sent[probe_id, seq] = CLOCK.mono_ns()
+            self._sent[probe_id, seq] = self._clock.mono_ns()
 
     def _plan(self) -> None:
         begins_ns = self._begun_ns + round(self._slots * self._pace.period_s * 1e9)
@@ -115,7 +134,7 @@ class Live:
             return
         oldest = min(seq for _, seq in self._sent)
         rows = self._client.execute(_SEEN, {"spool_id": self._spool_id, "seq": oldest})
-        now_ms = wall_ms(CLOCK)
+        now_ms = wall_ms(self._clock)
         for probe_id, seq, appended_ms in rows:
             if self._sent.pop((probe_id, seq), None) is not None:
                 self.waits_s[probe_id, seq] = max(0, now_ms - appended_ms) / 1000

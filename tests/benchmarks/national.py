@@ -126,10 +126,10 @@ class National:
         )
 
     def _delays_us(self, floor_us: Ints) -> Ints:
-        """Return the delays of all packets: a floor, noise of the hosts, and a queue that a tenth of them meets."""
+        """Return the delays of all packets: a floor, noise of the hosts, and a queue that few meet."""
         shape = (len(floor_us), PACKETS)
-        noise = np.abs(self._chance.normal(0, 60, shape))
-        queue = self._chance.exponential(600, shape) * (self._chance.random(shape) < 0.1)
+        noise = np.abs(self._chance.normal(0, 50, shape))
+        queue = self._chance.exponential(400, shape) * (self._chance.random(shape) < 0.03)
         return np.rint(floor_us[:, None] + noise + queue).astype(np.int64)
 
 
