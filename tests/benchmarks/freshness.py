@@ -64,7 +64,7 @@ def outage(bench: Bench) -> None:
     backlog = fill(world, mesh, slots=OUTAGE_SLOTS, until_ms=wall_ms(CLOCK))
     bench.say(f"{backlog} summaries wait")
     with (
-        running_worker(config, world.home) as process,
+        running_worker(config, world.home) as worker,
         asking(config.store) as client,
         Sender(world.bootstrap) as sender,
     ):
@@ -72,7 +72,7 @@ def outage(bench: Bench) -> None:
         live.run("the backlog", lambda: _stored(client) >= backlog, deadline_s=DRAIN_DEADLINE_S)
         drained_s = live.passed_s()
         live.drain(deadline_s=DRAIN_DEADLINE_S)
-        peak_bytes = usage(process.pid).peak_bytes
+        peak_bytes = usage(worker.pid).peak_bytes
     waits_s = list(live.waits_s.values())
     bench.at_most("backlog of an hour: drained after exec", drained_s, "s", 180)
     bench.at_most("backlog of an hour: oldest live message", max(waits_s), "s", 5)
@@ -88,7 +88,7 @@ def memory(bench: Bench) -> None:
     config = worker_config(world, fresh_database(world, mesh.mesh))
     begin_at_the_end(config)
     with (
-        running_worker(config, world.home) as process,
+        running_worker(config, world.home) as worker,
         asking(config.store) as client,
         Sender(world.bootstrap) as sender,
     ):
@@ -96,12 +96,12 @@ def memory(bench: Bench) -> None:
         weighed: dict[int, float] = {}
 
         def weigh() -> bool:
-            weighed.setdefault(live.slots, usage(process.pid).rss_bytes / MIB)
+            weighed.setdefault(live.slots, usage(worker.pid).rss_bytes / MIB)
             return live.slots >= slots
 
         live.run("the slots", weigh, deadline_s=READY_S + MEMORY_S)
         live.drain(deadline_s=READY_S)
-        peak_bytes = usage(process.pid).peak_bytes
+        peak_bytes = usage(worker.pid).peak_bytes
     bench.at_most("worker memory at national rate, peak", peak_bytes / MIB, "MiB", 250)
     per_hour = slope(weighed, after=round(SETTLED_S / MEMORY_PERIOD_S)) * HOUR_SLOTS
     bench.at_most("worker memory at national rate, growth", per_hour, "MiB per hour of traffic", MOST_GROWTH_MIB)

@@ -36,8 +36,8 @@ def pass_peer(bench: Bench, backlog: Backlog, peer: Peer) -> Passage:
     path = world.home / f"{config.group}.json"
     path.write_bytes(msgspec.json.encode(config))
     log_path = path.with_suffix(".log")
-    with running_child([str(_python(bench, peer)), str(_MAIN), str(path), peer], log_path, imports=ROOT) as process:
-        passage = watch_passage(world, store, process, summaries=backlog.summaries, log_path=log_path)
+    with running_child([str(_python(bench, peer)), str(_MAIN), str(path), peer], log_path, imports=ROOT) as child:
+        passage = watch_passage(world, store, child, summaries=backlog.summaries)
     bench.say(f"{peer}: {passage.per_s:,.0f} summaries/s, {passage.cpu_s_per_million:.1f} CPU s per million")
     return passage
 

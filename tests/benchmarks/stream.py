@@ -98,8 +98,8 @@ def _filled(bench: Bench, world: World) -> Iterator[Backlog]:
 def _pass_worker(bench: Bench, backlog: Backlog) -> Passage:
     store = fresh_database(backlog.world, backlog.mesh.mesh)
     config = worker_config(backlog.world, store)
-    with running_worker(config, backlog.world.home) as process:
-        passage = watch_passage(backlog.world, store, process, summaries=backlog.summaries)
+    with running_worker(config, backlog.world.home) as child:
+        passage = watch_passage(backlog.world, store, child, summaries=backlog.summaries)
     bench.say(f"worker: {passage.per_s:,.0f} summaries/s, {passage.cpu_s_per_million:.1f} CPU s per million")
     return passage
 

@@ -3,7 +3,6 @@
 The broker and the engine run on the other cores, so that what is measured has one for itself.
 """
 
-import os
 import subprocess
 import sys
 import uuid
@@ -22,6 +21,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 from support.engine import READER, WRITER
 
+from deploy.child import end, last_lines, spawn
 from deploy.embedded.clickhouse.launch import running_server
 from deploy.embedded.kafka.broker import running_broker
 from deploy.ports import free_port
@@ -38,6 +38,7 @@ from streams.store import StoreConfig, open_store
 START_S: Final = 60.0
 END_S: Final = 20.0
 POLL_S: Final = 0.25
+STUCK_S: Final = 30.0
 SESSION_TIMEOUT_S: Final = 6.0
 _WORKER: Final = Path(__file__).parents[1] / "support" / "worker_main.py"
 _DAY_MS: Final = 86_400_000
@@ -120,32 +121,46 @@ def begin_at_the_end(config: WorkerConfig) -> None:
         consumer.close()
 
 
+class Child(NamedTuple):
+    """A process that is measured."""
+
+    process: subprocess.Popen[bytes]
+    log_path: Path
+
+    @property
+    def pid(self) -> int:
+        """Return its number."""
+        return self.process.pid
+
+    def check(self) -> None:
+        """Return while it runs.
+
+        Raises:
+            ChildProcessError: it has ended; the text holds its last lines.
+        """
+        if self.process.poll() is not None:
+            raise ChildProcessError(f"it ended with {self.process.returncode}: {last_lines(self.log_path)}")
+
+
 @contextmanager
-def running_worker(config: WorkerConfig, home: Path) -> Iterator[subprocess.Popen[bytes]]:
+def running_worker(config: WorkerConfig, home: Path) -> Iterator[Child]:
     """Run a worker on the first core while the block lasts; end it by SIGTERM, then by force."""
     path = home / f"worker-{uuid.uuid4().hex[:8]}.json"
     path.write_bytes(msgspec.json.encode(config))
-    with running_child([sys.executable, str(_WORKER), str(path)], path.with_suffix(".log")) as process:
-        yield process
+    with running_child([sys.executable, str(_WORKER), str(path)], path.with_suffix(".log")) as worker:
+        yield worker
 
 
 @contextmanager
-def running_child(
-    command: Sequence[str], log_path: Path, *, imports: Path | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
+def running_child(command: Sequence[str], log_path: Path, *, imports: Path | None = None) -> Iterator[Child]:
     """Run what is measured on the first core while the block lasts; end it by SIGTERM, then by force."""
-    with log_path.open("wb") as log_file, on_cores(first_core()):
-        env = os.environ | ({} if imports is None else {"PYTHONPATH": str(imports)})
-        process = subprocess.Popen(command, stdout=log_file, stderr=log_file, env=env)
+    env = {} if imports is None else {"PYTHONPATH": str(imports)}
+    with on_cores(first_core()):
+        process = spawn(command, env=env, log_path=log_path)
     try:
-        yield process
+        yield Child(process, log_path)
     finally:
-        process.terminate()
-        try:
-            process.wait(END_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(END_S)
+        end(process, deadline_s=END_S, clock=CLOCK)
 
 
 class Sender:
@@ -219,30 +234,25 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True):
         return self.consumer_cpu_s / self.summaries * 1e6
 
 
-def watch_passage(
-    world: World, store: StoreConfig, process: subprocess.Popen[bytes], *, summaries: int, log_path: Path | None = None
-) -> Passage:
+def watch_passage(world: World, store: StoreConfig, child: Child, *, summaries: int) -> Passage:
     """Return how the backlog passed, once `summaries` are stored.
 
     Raises:
-        TimeoutError: it ended, or stored nothing more for 30 s.
+        ChildProcessError: the consumer ended.
+        TimeoutError: it stored nothing more for 30 s, or all between two looks.
     """
     started_ns = CLOCK.mono_ns()
     with asking(store) as client:
-        first = _look(world, client, process.pid)
+        last = _look(world, client, child.pid)
         begun: _Look | None = None
-        last = first
         while last.stored < summaries:
             CLOCK.sleep_s(POLL_S)
-            if process.poll() is not None:
-                raise TimeoutError(f"the consumer ended with {process.returncode}: {_tail(log_path)}")
-            now = _look(world, client, process.pid)
-            if now.stored == last.stored:
-                if now.at_ns - last.at_ns > 30e9:
-                    raise TimeoutError(f"{now.stored} of {summaries} stored, none for 30 s: {_tail(log_path)}")
-                continue
-            last = now
-            begun = now if begun is None else begun
+            child.check()
+            now = _look(world, client, child.pid)
+            if now.stored == last.stored and now.at_ns - last.at_ns > STUCK_S * 1e9:
+                raise TimeoutError(f"{now.stored} of {summaries} stored, none for {STUCK_S:g} s")
+            if now.stored > last.stored:
+                last, begun = now, now if begun is None else begun
     if begun is None or begun is last:
         raise TimeoutError("all was stored between two looks: the backlog is too small to measure")
     return Passage(
@@ -276,7 +286,3 @@ def _look(world: World, client: Client, pid: int) -> _Look:
         broker_cpu_s=usage(world.broker_pid).cpu_s,
         engine_cpu_s=usage(world.engine_pid).cpu_s,
     )
-
-
-def _tail(log_path: Path | None) -> str:
-    return "" if log_path is None else log_path.read_text(encoding="utf-8", errors="replace")[-2000:]

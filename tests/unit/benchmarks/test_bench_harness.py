@@ -62,6 +62,21 @@ def test_a_run_that_measured_nothing_is_no_success() -> None:
         run_bench("stream", {"rate": lambda _: None}, [], silent)
 
 
+def test_a_section_that_fails_is_a_bar_not_held_and_the_others_are_told() -> None:
+    said: list[str] = []
+
+    def fails(_: Bench) -> None:
+        raise TimeoutError("waited 30 s for the last message")
+
+    sections = {"kills": fails, "rate": lambda bench: bench.beside("rate", 1, "x")}
+    bars = run_bench("b", sections, [], said.append).bars
+    assert [(bar.what, bar.holds) for bar in bars] == [
+        ("kills: measured to its end (TimeoutError)", False),
+        ("rate", True),
+    ]
+    assert "waited 30 s for the last message" in "".join(said)
+
+
 def test_what_sections_share_is_opened_once_and_closed_at_the_end() -> None:
     seen: list[str] = []
 
