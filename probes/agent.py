@@ -177,7 +177,14 @@ def run_agent(
         open_spool(path, clock=clock, config=config.spool, random_bytes=random_bytes) as spool,
         open_outbox(spool, clock=clock) as outbox,
         open_publisher(
-            config.probe_id, path, outbox, clock=clock, random=jitter, connect=to_broker, backlog=config.backlog
+            config.probe_id,
+            path,
+            outbox,
+            clock=clock,
+            random=jitter,
+            connect=to_broker,
+            backlog=config.backlog,
+            answer_s=1.5 * config.kafka.delivery_timeout_ms / 1000,
         ) as publisher,
     ):
         agent = Agent(config, signer=signer, spool=spool, outbox=outbox, clock=clock, random=random, stop=stop)

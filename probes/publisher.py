@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -29,30 +29,40 @@ _READ_AHEAD: Final = 16  # backlog records read at a time
 _IDLE_S: Final = 1.0
 _RETRY_S: Final = 1.0
 _LOG_EVERY_NS: Final = 10_000_000_000
-_ABSENT_NS: Final = 4_000_000_000  # how long a topic that was not there is left alone
-_RENEW_NS: Final = 90_000_000_000  # failures alone for so long: another producer may do better
+_ABSENT_S: Final = (4, 8, 16, 30)  # how long a topic that was not there is left alone, by how often it was not
+ANSWER_S: Final = 45.0  # longer than the producer's own delivery timeout: it owes an answer by then
+
+
+class Absence(NamedTuple):
+    """A topic that could not be written."""
+
+    times: int
+    until_ns: int  # monotonic; left alone until then
 
 
 class Publisher:
     """Sends what the spool holds until it is stopped, in a thread of its own; `open_publisher` makes it."""
 
-    def __init__(self, probe_id: str, spool_path: Path, outbox: Outbox, bucket: Bucket, clock: Clock) -> None:
+    def __init__(
+        self, probe_id: str, path: Path, outbox: Outbox, bucket: Bucket, clock: Clock, answer_s: float = ANSWER_S
+    ) -> None:
         self.delivered = 0
         self.errors = 0  # sends of which nobody knows; each was or will be repeated
-        self.absent: dict[str, int] = {}  # topics that cannot be written -> until when they are left alone, monotonic
+        self.absent: dict[str, Absence] = {}  # topics that cannot be written
         self._key = probe_id.encode()
-        self._path = spool_path
+        self._path = path
         self._outbox = outbox
         self._bucket = bucket
         self._clock = clock
-        self._in_flight: set[SpoolKey] = set()
+        self._answer_ns = round(answer_s * 1e9)
+        self._in_flight: dict[SpoolKey, int] = {}  # -> monotonic time of its sending, the oldest first
         self._noted: set[SpoolKey] = set()  # acknowledged by the broker, not yet marked in the spool
         self._answers: deque[tuple[SpoolKey, BaseException | None]] = deque()  # from the producer's thread
         self._marked: deque[SpoolKey] = deque()  # from the outbox's thread
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._idle = threading.Event()
-        self._failing_since_ns: int | None = None
+        self._is_done_for = False  # the producer at hand
         self._logged_ns = -_LOG_EVERY_NS
 
     def wake(self) -> None:
@@ -87,12 +97,12 @@ class Publisher:
     def _session(self, connect: Callable[[], Producer]) -> None:
         """Send over one producer and one reader; leaves on stop, on an error, or when the spool file was replaced."""
         producer = connect()
-        self._failing_since_ns = None
+        self._is_done_for = False
         self._bucket.away()
         try:
             file = self._path.stat().st_ino
             with open_reader(self._path, clock=self._clock) as reader:
-                while not self._stopping.is_set() and self._path.stat().st_ino == file and not self._is_hopeless():
+                while not self._stopping.is_set() and self._path.stat().st_ino == file and not self._owes_too_long():
                     self._wake.clear()
                     self.step(producer, reader)
                     self._wake.wait(self._pause_s())
@@ -117,7 +127,7 @@ class Publisher:
             self._idle.set()
 
     def _next_rows(self, reader: SpoolReader) -> list[SpoolRow]:
-        known = self._in_flight | self._noted
+        known = self._in_flight.keys() | self._noted
         absent = self._absent_now()
         rows = reader.pending(MAX_IN_FLIGHT - len(self._in_flight), "live", skip=known, without=absent)
         for row in rows:
@@ -146,7 +156,7 @@ class Publisher:
 
     def _absent_now(self) -> set[str]:
         now_ns = self._clock.mono_ns()
-        return {topic for topic, until_ns in self.absent.items() if now_ns < until_ns}
+        return {topic for topic, absence in self.absent.items() if now_ns < absence.until_ns}
 
     def _send(self, producer: Producer, row: SpoolRow) -> None:
         topic = row.key.topic
@@ -157,7 +167,7 @@ class Publisher:
         except BROKER_ERRORS as err:
             self._refused(row.key, err)
             return
-        self._in_flight.add(row.key)
+        self._in_flight[row.key] = self._clock.mono_ns()
         future.add_callback(self._delivered, row.key)
         future.add_errback(self._unknown, row.key)
 
@@ -171,9 +181,15 @@ class Publisher:
             raise err
 
     def _leave_topic(self, topic: str, err: BaseException) -> None:
-        self.absent[topic] = self._clock.mono_ns() + _ABSENT_NS
-        remedy = "make it again with `isochrone up`, or let this probe write it; its records wait in the spool"
-        log.error("topic cannot be written", topic=topic, remedy=remedy, error=repr(err))
+        """Leave a topic alone for a while, longer each time; the others go on over a producer that never knew it."""
+        self._is_done_for = True
+        if topic in self._absent_now():
+            return
+        times = self.absent[topic].times if topic in self.absent else 0
+        wait_s = _ABSENT_S[min(times, len(_ABSENT_S) - 1)]
+        self.absent[topic] = Absence(times + 1, self._clock.mono_ns() + wait_s * 1_000_000_000)
+        remedy = "make it anew, or let this probe write it; its records wait in the spool"
+        log.error("topic cannot be written", topic=topic, again_in_s=wait_s, remedy=remedy, error=repr(err))
 
     def _delivered(self, key: SpoolKey, _metadata: object) -> None:
         self._answers.append((key, None))
@@ -190,7 +206,7 @@ class Publisher:
             self._noted.discard(self._marked.popleft())
         while self._answers:
             key, error = self._answers.popleft()
-            self._in_flight.discard(key)
+            self._in_flight.pop(key, None)
             if error is None:
                 delivered.append(key)
             else:
@@ -202,7 +218,6 @@ class Publisher:
 
     def _note_delivered(self, keys: Sequence[SpoolKey]) -> None:
         self.delivered += len(keys)
-        self._failing_since_ns = None
         self._bucket.back()
         for topic in {key.topic for key in keys} & self.absent.keys():
             del self.absent[topic]
@@ -211,9 +226,13 @@ class Publisher:
         self._outbox.acknowledge(keys, lambda: self._mark(keys))
 
     def _note_failure(self, key: SpoolKey, error: BaseException) -> None:
+        """Take an error that came back. No producer outlives one.
+
+        An idempotent producer of kafka-python 3.0.12 that had to give up a record may fail every later one at once
+        (its broker froze while it asked for an id), or never answer again (a topic was deleted under it).
+        """
         self.errors += 1
-        if self._failing_since_ns is None:
-            self._failing_since_ns = self._clock.mono_ns()
+        self._is_done_for = True
         match fault_of(error):
             case "too_large":
                 self._outbox.drop([key], "larger than a broker takes")
@@ -223,10 +242,13 @@ class Publisher:
                 self._bucket.away()
         self._complain("delivery unknown, will be repeated", error)
 
-    def _is_hopeless(self) -> bool:
-        """Return whether nothing but failures came back for so long that the producer itself is in doubt."""
-        since_ns = self._failing_since_ns
-        return since_ns is not None and self._clock.mono_ns() - since_ns > _RENEW_NS
+    def _owes_too_long(self) -> bool:
+        """Return whether the producer is done for: a send failed, or it owes an answer for longer than it may."""
+        sent_ns = next(iter(self._in_flight.values()), None)
+        late = sent_ns is not None and self._clock.mono_ns() - sent_ns > self._answer_ns
+        if late:
+            log.error("producer does not answer, another one is made", in_flight=len(self._in_flight))
+        return late or self._is_done_for
 
     def _mark(self, keys: Sequence[SpoolKey]) -> None:
         self._marked.extend(keys)
@@ -253,13 +275,15 @@ def open_publisher(
     random: Random,
     connect: Callable[[], Producer],
     backlog: BacklogConfig | None = None,
+    answer_s: float = ANSWER_S,
 ) -> Iterator[Publisher]:
     """Publish in a thread; on leaving, what is on its way has 1 s to be acknowledged.
 
     `connect` makes a producer and may raise KafkaError as often as it likes: it is called again. `random` draws when
-    the backlog lane opens after a return.
+    the backlog lane opens after a return. `answer_s` is the time in which every send must have had its answer.
     """
-    publisher = Publisher(probe_id, spool_path, outbox, Bucket(backlog or BacklogConfig(), clock, random), clock)
+    bucket = Bucket(backlog or BacklogConfig(), clock, random)
+    publisher = Publisher(probe_id, spool_path, outbox, bucket, clock, answer_s)
     outbox.on_written(publisher.wake)
     thread = threading.Thread(target=publisher.run, args=(connect,), name="publisher", daemon=True)
     thread.start()

@@ -231,17 +231,19 @@ def test_f18_a_file_that_breaks_under_the_publisher_is_replaced_and_what_is_left
         assert 30 <= len(sent) < 40
 
 
-def test_failures_alone_for_long_bring_another_producer(
-    spool: Spool, reader: SpoolReader, publisher: Publisher, clock: ManualClock
-) -> None:
-    fill(spool, [b"v"])
-    for _ in range(100):
-        broker = FakeProducer(acknowledges=False)
-        publisher.step(broker, reader)
-        for sent in broker.sent:
-            sent.future.fail(KafkaTimeoutError())
-        publisher.step(broker, reader)
-        if publisher._is_hopeless():
-            break
-        clock.advance_s(5)
-    assert clock.mono_ns() == 95_000_000_000
+def test_a_producer_that_failed_once_or_owes_an_answer_is_replaced_and_everything_goes_again(tmp_path: Path) -> None:
+    clock = SystemClock()
+    made: list[FakeProducer] = []
+
+    def connect() -> FakeProducer:
+        made.append(FakeProducer(acknowledges=len(made) >= 2))
+        return made[-1]
+
+    with open_spool(tmp_path / "s.db", clock=clock) as spool, open_outbox(spool, clock=clock) as outbox:
+        fill(spool, [b"0", b"1"])
+        sending = {"clock": clock, "random": NO_CHANCE, "connect": connect, "answer_s": 0.05}
+        with open_publisher("m/p", spool.path, outbox, **sending) as publisher:  # type: ignore[arg-type]
+            assert publisher.drain(20.0)
+        assert [[sent.value for sent in each.sent] for each in made] == [[b"0", b"1"]] * 3
+        assert all(each.closed for each in made)
+        assert publisher.delivered == 2
