@@ -1,88 +1,157 @@
-"""The spool against a model in a dozen lines: append, acknowledge, drop, trim, reopen in any order."""
+"""The spool against a model: write, read, acknowledge, ask again, trim, crash, refuse, fill, damage, in any order."""
 
+import shutil
+import sqlite3
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from random import Random
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from support.failing_disk import Faults
+from support.spools import declared, fill, manual_clock, noise
 
+from probes import spool_store
 from probes.spool import SpoolConfig, open_spool
-from probes.spool_group import Entry, Make
+from probes.spool_again import Stretch, ask_again
 from probes.spool_reader import SpoolKey, open_reader
-from schemas.clock import ManualClock
 
-MAX_BYTES = 262_144
+MAX_BYTES = 1 << 18
+PAGE = 4096
 TOPICS = ("isochrone.summary.v1", "isochrone.health.v1")
-
-
-def make_of(value: bytes) -> Make:
-    return lambda _: (value, [])
+sizes = st.lists(st.sampled_from((0, 100, 3_000, 20_000)), min_size=1, max_size=6)
 
 
 class SpoolModel(RuleBasedStateMachine):
-    """What was appended and not acknowledged is pending or declared dropped, for ever."""
+    """What was called written and not acknowledged is pending, with its bytes, or declared dropped, for ever."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.clock = ManualClock(wall_ns=1_800_000_000 * 10**9)
-        self.folder = tempfile.TemporaryDirectory()
-        self.appended: dict[SpoolKey, bytes] = {}
+        self.clock = manual_clock()
+        self.folder = Path(tempfile.mkdtemp())
+        self.path = self.folder / "0" / "spool.db"
+        self.written: dict[SpoolKey, bytes] = {}
         self.acked: set[SpoolKey] = set()
+        self.again: set[SpoolKey] = set()
+        self.refusing = False
+        self.damaged = False  # what was acknowledged may then be declared or sent again; nothing else
+        self.count = 0
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(spool_store, "connect", Faults(sqlite3.SQLITE_IOERR, lambda _: self.refusing).connect)
         self.open = ExitStack()
-        self.reopen()
+
+    @initialize()
+    def begin(self) -> None:
+        self.restart()
 
     @rule()
-    def reopen(self) -> None:
+    def restart(self) -> None:
+        self.refusing = False
         self.open.close()
-        path = Path(self.folder.name) / "spool.db"
-        config = SpoolConfig(max_bytes=MAX_BYTES, reserve_ms=1_000)
-        self.spool = self.open.enter_context(open_spool(path, clock=self.clock, config=config))
-        self.reader = self.open.enter_context(open_reader(path, clock=self.clock))
+        config = SpoolConfig(max_bytes=MAX_BYTES, reserve_ms=60_000)
+        self.spool = self.open.enter_context(open_spool(self.path, clock=self.clock, config=config))
+        self.spool.check()
 
-    @rule(topic=st.sampled_from(TOPICS), sizes=st.lists(st.integers(0, 2_000), min_size=1, max_size=5))
-    def append(self, topic: str, sizes: list[int]) -> None:
-        values = [bytes(size) for size in sizes]
-        entries = [Entry(self.spool.spool_id, topic, make_of(value)) for value in values]
-        for seq, value in zip(self.spool.append_all(entries), values, strict=True):
-            key = SpoolKey(self.spool.spool_id, topic, seq)
-            assert key not in self.appended
-            self.appended[key] = value
+    @rule()
+    def crash(self) -> None:
+        """Kill -9: what the kernel has of the files, at this moment, and nothing that the process would still do."""
+        self.count += 1
+        after = self.folder / str(self.count) / "spool.db"
+        after.parent.mkdir()
+        for part in self.path.parent.glob("spool.db*"):
+            if not part.name.endswith((".lock", "-shm")):
+                shutil.copy(part, after.parent / part.name)
+        self.path = after
+        self.restart()
 
-    @precondition(lambda self: self.appended)
-    @rule(choice=st.randoms(use_true_random=False))
-    def acknowledge(self, choice: object) -> None:
-        keys = sorted(self.appended)
-        some = keys[:: 1 + len(keys) // 3] if choice is not None else keys
-        self.spool.acknowledge(some)
-        self.acked.update(some)
+    @rule(topic=st.sampled_from(TOPICS), sizes=sizes)
+    def write(self, topic: str, sizes: list[int]) -> None:
+        self.count += 1
+        values = [noise(size, self.count * 10 + at) for at, size in enumerate(sizes)]
+        try:
+            keys = fill(self.spool, values, topic)
+        except sqlite3.OperationalError:
+            assert self.refusing
+            return
+        assert not self.refusing
+        assert not set(keys) & self.written.keys()
+        self.written.update(zip(keys, values, strict=True))
 
-    @rule(seconds=st.sampled_from([0.5, 2, 70]))
+    @precondition(lambda self: self.written)
+    @rule(step=st.integers(1, 4), offset=st.integers(0, 3))
+    def acknowledge(self, step: int, offset: int) -> None:
+        some = sorted(self.written)[offset::step]
+        with suppress(sqlite3.OperationalError):
+            self.spool.acknowledge(some)
+            self.acked.update(some)
+            self.again.difference_update(some)
+
+    @precondition(lambda self: not self.refusing)
+    @rule(first=st.integers(0, 20), topic=st.sampled_from(TOPICS))
+    def ask_again(self, first: int, topic: str) -> None:
+        marked = ask_again(self.path, Stretch(run=self.spool.spool_id, topic=topic, first=first))
+        mine = {key for key in self.acked if key[:2] == (self.spool.spool_id, topic) and key.seq >= first}
+        assert marked <= len(mine)
+        self.again.update(mine)
+
+    @rule(seconds=st.sampled_from([0.5, 30, 100]))
     def wait_and_trim(self, seconds: float) -> None:
         self.clock.advance_s(seconds)
-        self.spool.trim()
+        with suppress(sqlite3.OperationalError):
+            self.spool.trim()
+
+    @rule(seconds=st.sampled_from([-86_400, -5, 5, 86_400 * 400]))
+    def step_the_clock(self, seconds: float) -> None:
+        self.clock.step_wall_s(seconds)
+
+    @rule(refusing=st.booleans())
+    def let_the_disk_refuse(self, refusing: bool) -> None:
+        self.refusing = refusing
+
+    @precondition(lambda self: not self.refusing)
+    @rule(seed=st.integers(0, 1 << 16))
+    def damage(self, seed: int) -> None:
+        self.open.close()
+        content = bytearray(self.path.read_bytes())
+        page = Random(seed).randrange(len(content) // PAGE)  # noqa: S311 - hypothesis gives the seed
+        content[page * PAGE : (page + 1) * PAGE] = noise(PAGE, seed)
+        self.path.write_bytes(content)
+        self.damaged = True
+        self.restart()
+        self.find_damage()
+
+    def find_damage(self) -> None:
+        with open_reader(self.path, clock=self.clock) as reader:
+            for lane in ("live", "backlog"):
+                reader.pending(10_000, "live" if lane == "live" else "backlog")
+            self.spool.drop(reader.damaged, "damaged")
 
     @invariant()
     def every_record_has_one_fate(self) -> None:
-        pending = {row.key: row.value for lane in ("live", "backlog") for row in self.reader.pending(10_000, lane)}
-        dropped = {
-            SpoolKey(state.spool_id, state.topic, seq)
-            for state in self.spool.states()
-            for lo, hi in state.dropped
-            for seq in range(lo, hi + 1)
-        }
-        assert not dropped & pending.keys()
-        assert set(pending) <= self.appended.keys() - self.acked
-        assert all(pending[key] == self.appended[key] for key in pending)
+        if self.refusing:
+            return
+        with open_reader(self.path, clock=self.clock) as reader:
+            rows = [*reader.pending(10_000, "live"), *reader.pending(10_000, "backlog")]
+        found, dropped = {row.key: row.value for row in rows}, declared(self.spool)
+        assert len(rows) == len(found), "in two lanes"
+        assert not dropped & found.keys()
+        assert all(self.written[key] == value for key, value in found.items())
+        owed = self.written.keys() - self.acked
         known = {(state.spool_id, state.topic) for state in self.spool.states()}
-        for key in self.appended.keys() - self.acked - pending.keys():
-            assert key in dropped or (key.spool_id, key.topic) not in known
+        assert {key for key in owed - found.keys() if key[:2] in known} <= dropped
+        if not self.damaged:
+            assert found.keys() - self.again <= owed
+            assert dropped <= owed | self.again
 
     def teardown(self) -> None:
+        self.refusing = False
         self.open.close()
-        self.folder.cleanup()
+        self.patch.undo()
+        shutil.rmtree(self.folder)
 
 
 TestSpoolModel = SpoolModel.TestCase
-TestSpoolModel.settings = settings(max_examples=15, stateful_step_count=20, deadline=None)
+TestSpoolModel.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
