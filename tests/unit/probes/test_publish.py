@@ -10,7 +10,7 @@ from support.fake_producer import FakeProducer
 
 from probes.lanes import BacklogConfig, Bucket
 from probes.outbox import Outbox, open_outbox
-from probes.publish import KafkaConfig, _security
+from probes.publish import KafkaConfig, _security, make_producer
 from probes.publisher import MAX_IN_FLIGHT, Publisher, open_publisher
 from probes.spool import Spool, open_spool
 from probes.spool_group import Entry
@@ -144,3 +144,12 @@ def test_the_password_is_read_from_its_file_and_its_absence_is_named(tmp_path: P
     assert _security(config)["sasl_plain_password"] == "s3"
     with pytest.raises(ConfigError, match="sasl_password_file"):
         _security(KafkaConfig(sasl_password_file=str(tmp_path / "none")))
+
+
+def test_idempotence_and_all_acknowledgements_are_asked_for_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, object] = {}
+    monkeypatch.setattr("probes.publish.KafkaProducer", lambda **settings: asked.update(settings))
+    make_producer(KafkaConfig(), "m/p")
+    assert (asked["enable_idempotence"], asked["acks"]) == (True, "all"), "kafka-python drops the one quietly else"
+    assert asked["delivery_timeout_ms"] == 30_000
+    assert "retries" not in asked

@@ -21,7 +21,7 @@ from probes.outbox import Outbox, open_outbox
 from probes.publisher import Publisher, open_publisher
 from probes.spool import Spool, open_spool
 from probes.spool_again import Stretch, ask_again
-from probes.spool_reader import SpoolReader, open_reader
+from probes.spool_reader import SpoolKey, SpoolReader, open_reader
 from schemas.clock import ManualClock, SystemClock
 from schemas.errors import ConfigError
 
@@ -132,12 +132,14 @@ def test_f05_what_the_broker_forgot_is_sent_again_from_the_reserve_byte_for_byte
 
 def test_f05_a_hole_is_named_by_its_run_and_seqs_and_only_it_goes_again(spool: Spool, reader: SpoolReader) -> None:
     fill(spool, [b"%d" % number for number in range(1_500)])
-    unsent = fill(spool, [b"never sent"])
-    spool.acknowledge(key._replace(seq=seq) for seq in range(1_500) for key in unsent)
+    fill(spool, [b"never sent"])
+    fill(spool, [b"beat"] * 1_500, HEALTH)
+    spool.acknowledge(SpoolKey(spool.spool_id, topic, seq) for topic in (TOPIC, HEALTH) for seq in range(1_500))
     assert ask_again(spool.path, Stretch(run="another run")) == 0
     assert ask_again(spool.path, Stretch(run=spool.spool_id, topic=TOPIC, first=400, last=1_402)) == 1_003
     assert ask_again(spool.path, Stretch(run=spool.spool_id, topic=TOPIC, first=400, last=1_402)) == 0
     assert {key.seq for key in pending(reader)} == {*range(400, 1_403), 1_500}
+    assert {key.topic for key in pending(reader)} == {TOPIC}
     with pytest.raises(ConfigError, match="no spool"):
         ask_again(spool.path.with_name("none.db"), Stretch())
 
