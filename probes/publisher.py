@@ -57,11 +57,12 @@ class Publisher:
         self._answer_ns = round(answer_s * 1e9)
         self._in_flight: dict[SpoolKey, int] = {}  # -> monotonic time of its sending, the oldest first
         self._noted: set[SpoolKey] = set()  # acknowledged by the broker, not yet marked in the spool
-        self._answers: deque[tuple[SpoolKey, BaseException | None]] = deque()  # from the producer's thread
+        self._answers: deque[tuple[int, SpoolKey, BaseException | None]] = deque()  # from the producers' threads
         self._marked: deque[SpoolKey] = deque()  # from the outbox's thread
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._idle = threading.Event()
+        self._producer = 0  # which one is at hand: what a former one gives up says nothing about it
         self._is_done_for = False  # the producer at hand
         self._logged_ns = -_LOG_EVERY_NS
 
@@ -97,6 +98,7 @@ class Publisher:
     def _session(self, connect: Callable[[], Producer]) -> None:
         """Send over one producer and one reader; leaves on stop, on an error, or when the spool file was replaced."""
         producer = connect()
+        self._producer += 1
         self._is_done_for = False
         self._bucket.away()
         try:
@@ -168,8 +170,8 @@ class Publisher:
             self._refused(row.key, err)
             return
         self._in_flight[row.key] = self._clock.mono_ns()
-        future.add_callback(self._delivered, row.key)
-        future.add_errback(self._unknown, row.key)
+        future.add_callback(self._delivered, self._producer, row.key)
+        future.add_errback(self._unknown, self._producer, row.key)
 
     def _refused(self, key: SpoolKey, err: BaseException) -> None:
         """Note why a record was not even taken; raise what concerns the whole producer."""
@@ -191,12 +193,12 @@ class Publisher:
         remedy = "make it anew, or let this probe write it; its records wait in the spool"
         log.error("topic cannot be written", topic=topic, again_in_s=wait_s, remedy=remedy, error=repr(err))
 
-    def _delivered(self, key: SpoolKey, _metadata: object) -> None:
-        self._answers.append((key, None))
+    def _delivered(self, producer: int, key: SpoolKey, _metadata: object) -> None:
+        self._answers.append((producer, key, None))
         self._wake.set()
 
-    def _unknown(self, key: SpoolKey, error: BaseException) -> None:
-        self._answers.append((key, error))
+    def _unknown(self, producer: int, key: SpoolKey, error: BaseException) -> None:
+        self._answers.append((producer, key, error))
         self._wake.set()
 
     def _take_answers(self) -> bool:
@@ -205,11 +207,12 @@ class Publisher:
         while self._marked:
             self._noted.discard(self._marked.popleft())
         while self._answers:
-            key, error = self._answers.popleft()
-            self._in_flight.pop(key, None)
+            producer, key, error = self._answers.popleft()
             if error is None:
+                self._in_flight.pop(key, None)
                 delivered.append(key)
-            else:
+            elif producer == self._producer:
+                self._in_flight.pop(key, None)
                 failed = True
                 self._note_failure(key, error)
         if delivered:

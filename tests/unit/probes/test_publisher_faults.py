@@ -13,7 +13,7 @@ from kafka.errors import (
     OutOfOrderSequenceNumberError,
     UnknownTopicOrPartitionError,
 )
-from support.fake_producer import FakeProducer
+from support.fake_producer import FakeFuture, FakeProducer
 from support.spools import HEALTH, TOPIC, declared, fill, manual_clock, noise, pending
 
 from probes.lanes import BacklogConfig, Bucket
@@ -249,3 +249,29 @@ def test_a_producer_that_failed_once_or_owes_an_answer_is_replaced_and_everythin
         assert [[sent.value for sent in each.sent] for each in made] == [[b"0", b"1"]] * 3
         assert all(each.closed for each in made)
         assert publisher.delivered == 2
+
+
+def test_what_a_former_producer_gives_up_late_does_not_end_the_next_one(tmp_path: Path) -> None:
+    clock = SystemClock()
+    made: list[FakeProducer] = []
+
+    class GivesUpLate(FakeProducer):
+        """Answers its records when the next producer is at work, as a thread of kafka-python does."""
+
+        def send(self, *args: object, **fields: object) -> FakeFuture:
+            future = super().send(*args, **fields)  # type: ignore[arg-type]
+            for sent in made[-2].sent if len(made) > 1 else ():
+                sent.future.fail(KafkaTimeoutError("closed"))
+            return future
+
+    def connect() -> FakeProducer:
+        made.append(GivesUpLate(acknowledges=len(made) == 1))
+        return made[-1]
+
+    with open_spool(tmp_path / "s.db", clock=clock) as spool, open_outbox(spool, clock=clock) as outbox:
+        fill(spool, [b"0", b"1"])
+        sending = {"clock": clock, "random": NO_CHANCE, "connect": connect, "answer_s": 0.05}
+        with open_publisher("m/p", spool.path, outbox, **sending) as publisher:  # type: ignore[arg-type]
+            assert publisher.drain(20.0)
+        assert len(made) == 2
+        assert publisher.errors == 0
