@@ -5,12 +5,13 @@ from typing import Any, Final
 
 from schemas.errors import StorePermanentError, UnavailableError
 from schemas.tables import TableSpec
+from streams.columns import Column, row_count
 from streams.store import Store
 
 MAX_REFUSED: Final = 64  # rows of one block; when more are refused no row is to blame
 
 
-def insert_bisected(store: Store, table: TableSpec, columns: Mapping[str, Sequence[Any]]) -> dict[int, str]:
+def insert_bisected(store: Store, table: TableSpec, columns: Mapping[str, Sequence[Any] | Column]) -> dict[int, str]:
     """Insert all rows that the store takes; return position and error of each that it refuses.
 
     Raises:
@@ -23,9 +24,9 @@ def insert_bisected(store: Store, table: TableSpec, columns: Mapping[str, Sequen
 
 
 def _insert(
-    store: Store, table: TableSpec, columns: Mapping[str, Sequence[Any]], offset: int, refused: dict[int, str]
+    store: Store, table: TableSpec, columns: Mapping[str, Sequence[Any] | Column], offset: int, refused: dict[int, str]
 ) -> None:
-    count = len(next(iter(columns.values()), ()))
+    count = row_count(columns)
     try:
         store.insert_columns(table, columns)
     except StorePermanentError as err:

@@ -8,16 +8,18 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 
 from schemas.clock import Clock, wall_ms
 from schemas.errors import QuarantineReason
 from schemas.tables import BATCH, KPI_1M, PROBE_HEALTH, QUARANTINE, SUMMARY_10S, THROUGHPUT, TableSpec
 from streams.blocks import insert_bisected
 from streams.breaker import Breaker
+from streams.columns import Columns, joined, row_at, row_count
 from streams.ledger import batch_row, fault_rows, rejected_batch_row, rejected_row
 from streams.messages import RawMessage
 from streams.registry import Registry
-from streams.rows import Columns, columns_of, health_row, joined, summary_columns, throughput_row
+from streams.rows import columns_of, health_row, summary_columns, throughput_row
 from streams.store import Store
 from streams.verify import (
     Rejected,
@@ -27,7 +29,7 @@ from streams.verify import (
     VerifiedSummary,
     VerifiedThroughput,
     rejected,
-    verify,
+    verify_all,
 )
 from streams.windows import Window, fold_guarded, read_slots, window_of
 
@@ -95,11 +97,12 @@ class Flusher:
     def _judged(self, messages: Sequence[RawMessage]) -> list[Verdict]:
         self._registry.refresh(self._store)
         now_ms = wall_ms(self._clock)
-        verdicts = [verify(message, self._registry.membership, now_ms=now_ms) for message in messages]
+        verdicts = verify_all(messages, self._registry.membership, now_ms=now_ms)
         strange = [number for number, verdict in enumerate(verdicts) if _is_strange(verdict)]
         if strange and self._registry.refresh(self._store, stranger=True):
-            for number in strange:
-                verdicts[number] = verify(messages[number], self._registry.membership, now_ms=now_ms)
+            again = verify_all([messages[number] for number in strange], self._registry.membership, now_ms=now_ms)
+            for number, verdict in zip(strange, again, strict=True):
+                verdicts[number] = verdict
         self._breaker.observe(verdicts, now_ms=now_ms)
         return verdicts
 
@@ -116,19 +119,27 @@ class _Work:
 
     def store_base(self) -> None:
         """Write the slots to `summary_10s`."""
-        owners: list[int] = []
-        blocks: list[Columns] = []
-        for number, verdict in self._summaries():
-            try:
-                block = summary_columns(verdict)
-            except Exception as err:  # noqa: BLE001 - a message must not stop the worker
-                self._reject(number, "internal_error", f"{type(err).__name__}: {err}")
-                continue
-            blocks.append(block)
-            owners += [number] * len(block["stream_id"])
-        whole = joined(blocks)
-        for position, text in insert_bisected(self._store, SUMMARY_10S, whole).items():
-            self._refuse(owners[position], whole["stream_id"][position], text)
+        block = self._base()
+        kept = [(number, len(verdict.kept)) for number, verdict in self._summaries()]
+        owners = np.repeat(*np.array(kept, dtype=np.int64).reshape(-1, 2).T)
+        for position, text in insert_bisected(self._store, SUMMARY_10S, block).items():
+            (stream_id,) = row_at(block, position, "stream_id")
+            self._refuse(int(owners[position]), stream_id, text)
+
+    def _base(self) -> Columns:
+        """Return the slots as one block; a message that makes none is rejected, alone."""
+        summaries = list(self._summaries())
+        try:
+            return summary_columns([verdict for _, verdict in summaries])
+        except Exception:  # noqa: BLE001 - of many at once: the one to blame is found alone
+            return joined(self._base_of(number, verdict) for number, verdict in summaries)
+
+    def _base_of(self, number: int, verdict: VerifiedSummary) -> Columns:
+        try:
+            return summary_columns([verdict])
+        except Exception as err:  # noqa: BLE001 - a message must not stop the worker
+            self._reject(number, "internal_error", f"{type(err).__name__}: {err}")
+            return {}
 
     def store_windows(self) -> int:
         """Read the touched windows back, fold them, write `kpi_1m` once; return the number of rows."""
@@ -139,12 +150,13 @@ class _Work:
             return 0
         block, broken = fold_guarded(read_slots(self._store, sorted(touched)), written_ms=self._now_ms)
         for position, text in insert_bisected(self._store, KPI_1M, block).items():
-            for number in touched[block["probe_id"][position], block["minute"][position]]:
-                self._refuse(number, block["stream_id"][position], f"its window: {text}")
+            probe_id, minute, stream_id = row_at(block, position, "probe_id", "minute", "stream_id")
+            for number in touched[probe_id, minute]:
+                self._refuse(number, stream_id, f"its window: {text}")
         for window, text in broken.items():
             for number in touched[window]:
                 self._reject(number, "internal_error", f"fold: {text}")
-        return len(block.get("minute", ()))
+        return row_count(block)
 
     def store_rows(self, table: TableSpec, kind: type[Any], row: Callable[[Any], tuple[Any, ...]]) -> None:
         """Write the records of a kind that make one row each."""

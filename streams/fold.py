@@ -5,9 +5,9 @@ order, the repeats and the grouping in which slots arrive. Slots under load are 
 `version` grows with knowledge, so that in the store the row that knows more wins.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
-from itertools import chain, pairwise
-from typing import Any, Final
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 
 from schemas.histogram import MAX_BIN
 from schemas.tables import COUNTS, DIRECTIONS, delay_columns
-
-Ints = NDArray[np.int64]
-Columns = dict[str, list[Any]]
+from streams.columns import Column, Columns, Ints, Ragged, Words, row_count
 
 FOLD_RULE: Final = 1  # goes up when the same slots would give another row
 MINUTE_S: Final = 60
@@ -31,6 +29,7 @@ _SUMS: Final = (
 )
 _BINS: Final = MAX_BIN + 1
 _HIGHEST: Final = np.iinfo(np.int64).max
+_CELLS: Final = 1 << 18  # of a dense histogram at a time: 2 MiB, which stay in a core's cache
 
 
 class _Groups(msgspec.Struct, frozen=True):
@@ -41,9 +40,9 @@ class _Groups(msgspec.Struct, frozen=True):
     half: Ints  # the number of the half, one a kept slot, ascending
     count: int  # of windows
 
-    def pick(self, values: Sequence[int]) -> Ints:
-        """Return a column of the kept slots."""
-        return np.array(values, dtype=np.int64)[self.rows]
+    def pick(self, values: Column) -> Ints:
+        """Return a column of numbers of the kept slots."""
+        return np.asarray(values)[self.rows].astype(np.int64)
 
     @property
     def first(self) -> Ints:
@@ -51,14 +50,14 @@ class _Groups(msgspec.Struct, frozen=True):
         return _starts(self.window)
 
 
-def fold(slots: Mapping[str, Sequence[Any]], *, written_ms: int) -> Columns:
+def fold(slots: Columns, *, written_ms: int) -> Columns:
     """Return the rows of `kpi_1m` that the slots amount to, by column, in order of (probe, stream, minute).
 
     Args:
         slots: the columns of `SLOT_COLUMNS`, `slot` in seconds: all that is known of every window named.
         written_ms: when the rows are written, UTC milliseconds.
     """
-    if len(slots["stream_id"]) == 0:
+    if row_count(slots) == 0:
         return {}
     groups = _group(slots)
     figures = _figures(slots, groups)
@@ -67,51 +66,50 @@ def fold(slots: Mapping[str, Sequence[Any]], *, written_ms: int) -> Columns:
         **_state(slots, groups),
         **{name: values[0::2] for name, values in figures.items()},
         **{f"loaded_{name}": values[1::2] for name, values in figures.items()},
-        "written_ms": [written_ms] * groups.count,
+        "written_ms": np.full(groups.count, written_ms),
     }
 
 
-def _group(slots: Mapping[str, Sequence[Any]]) -> _Groups:
-    probe, spool = _codes(slots["probe_id"]), _codes(slots["spool_id"])
-    stream, slot, revision = (np.array(slots[name], dtype=np.int64) for name in ("stream_id", "slot", "revision"))
+def _group(slots: Columns) -> _Groups:
+    probe, spool = _sorted(slots["probe_id"]).codes, _sorted(slots["spool_id"]).codes
+    stream, slot, revision = (np.asarray(slots[name]).astype(np.int64) for name in ("stream_id", "slot", "revision"))
     order = np.lexsort((revision, spool, slot, stream, probe))
     probe, spool, stream, slot = probe[order], spool[order], stream[order], slot[order]
     newest = np.append(_differs(probe, stream, slot, spool)[1:], True)  # the last of a key has the highest revision
     window = np.cumsum(_differs(probe[newest], stream[newest], slot[newest] // MINUTE_S)) - 1
     rows = order[newest]
-    half = window * 2 + np.array(slots["loaded"], dtype=np.int64)[rows]
+    half = window * 2 + (np.asarray(slots["loaded"])[rows] > 0)
     by_half = np.argsort(half, kind="stable")
     return _Groups(rows[by_half], window[by_half], half[by_half], int(window[-1]) + 1)
 
 
-def _identity(slots: Mapping[str, Sequence[Any]], groups: _Groups) -> Columns:
-    first = groups.rows[groups.first].tolist()
-    names = sorted(set(slots["mesh"]))
-    mesh = np.maximum.reduceat(groups.pick([names.index(name) for name in slots["mesh"]]), groups.first)
+def _identity(slots: Columns, groups: _Groups) -> Columns:
+    first = groups.rows[groups.first]
+    probe, mesh = _sorted(slots["probe_id"]), _sorted(slots["mesh"])
     return {
-        "stream_id": [slots["stream_id"][row] for row in first],
-        "minute": [slots["slot"][row] // MINUTE_S * MINUTE_S for row in first],
-        "probe_id": [slots["probe_id"][row] for row in first],
-        "mesh": [names[code] for code in mesh.tolist()],
+        "stream_id": np.asarray(slots["stream_id"])[first],
+        "minute": np.asarray(slots["slot"])[first].astype(np.int64) // MINUTE_S * MINUTE_S,
+        "probe_id": probe.take(first),
+        "mesh": Words(mesh.words, np.maximum.reduceat(mesh.codes[groups.rows], groups.first)),
     }
 
 
-def _state(slots: Mapping[str, Sequence[Any]], groups: _Groups) -> Columns:
+def _state(slots: Columns, groups: _Groups) -> Columns:
     first = groups.first
     instant = groups.window * MINUTE_S + groups.pick(slots["slot"]) % MINUTE_S
     flags = {name: groups.pick(slots[name]) > 0 for name in ("complete", "probe_sick", "loaded")}
     return {
-        "version": (FOLD_RULE << 32 | np.add.reduceat(groups.pick(slots["revision"]), first)).tolist(),
+        "version": FOLD_RULE << 32 | np.add.reduceat(groups.pick(slots["revision"]), first),
         "slots": _distinct(instant, groups.count),
         "complete_slots": _distinct(instant[flags["complete"]], groups.count),
-        "clock_synchronised": np.minimum.reduceat(groups.pick(slots["clock_synchronised"]), first).tolist(),
-        "clock_error_us": np.maximum.reduceat(groups.pick(slots["clock_error_us"]), first).tolist(),
+        "clock_synchronised": np.minimum.reduceat(groups.pick(slots["clock_synchronised"]), first),
+        "clock_error_us": np.maximum.reduceat(groups.pick(slots["clock_error_us"]), first),
         "probe_sick_slots": _distinct(instant[flags["probe_sick"]], groups.count),
         "loaded_slots": _distinct(instant[flags["loaded"]], groups.count),
     }
 
 
-def _figures(slots: Mapping[str, Sequence[Any]], groups: _Groups) -> Columns:
+def _figures(slots: Columns, groups: _Groups) -> Columns:
     """Return every count and delay column, one entry a half."""
     columns: Columns = {name: _reduced(np.add, groups.pick(slots[name]), groups) for name in _SUMS}
     columns["loss_run_max"] = _reduced(np.maximum, groups.pick(slots["loss_run_max"]), groups)
@@ -123,62 +121,75 @@ def _figures(slots: Mapping[str, Sequence[Any]], groups: _Groups) -> Columns:
     return columns
 
 
-def _extremes(slots: Mapping[str, Sequence[Any]], direction: str, groups: _Groups) -> Columns:
+def _extremes(slots: Columns, direction: str, groups: _Groups) -> Columns:
     """Return min and max over the slots that have a packet; 0 where none has."""
     heard = groups.pick(slots[f"{direction}_n"]) > 0
     low = np.where(heard, groups.pick(slots[f"{direction}_min_us"]), _HIGHEST)
     high = np.where(heard, groups.pick(slots[f"{direction}_max_us"]), -_HIGHEST)
-    any_heard = np.array(_reduced(np.maximum, heard.astype(np.int64), groups), dtype=np.bool_)
+    any_heard = _reduced(np.maximum, heard.astype(np.int64), groups) > 0
     return {
-        f"{direction}_min_us": np.where(any_heard, _reduced(np.minimum, low, groups), 0).tolist(),
-        f"{direction}_max_us": np.where(any_heard, _reduced(np.maximum, high, groups), 0).tolist(),
+        f"{direction}_min_us": np.where(any_heard, _reduced(np.minimum, low, groups), 0),
+        f"{direction}_max_us": np.where(any_heard, _reduced(np.maximum, high, groups), 0),
     }
 
 
-def _reduced(operation: np.ufunc, values: Ints, groups: _Groups) -> list[int]:
+def _reduced(operation: np.ufunc, values: Ints, groups: _Groups) -> Ints:
     """Return the values reduced by half; 0 for a half without a slot."""
     starts = _starts(groups.half)
     out = np.zeros(groups.count * 2, dtype=np.int64)
     out[groups.half[starts]] = operation.reduceat(values, starts)
-    reduced: list[int] = out.tolist()
-    return reduced
+    return out
 
 
-def _merged(
-    bins: Sequence[Sequence[int]], counts: Sequence[Sequence[int]], groups: _Groups
-) -> tuple[list[list[int]], list[list[int]]]:
+def _merged(bins: Column, counts: Column, groups: _Groups) -> tuple[Ragged, Ragged]:
     """Return bins and counts of the merged histogram of each half, bins ascending."""
-    rows = groups.rows.tolist()
-    length = np.fromiter((len(bins[row]) for row in rows), dtype=np.int64, count=len(rows))
-    size, halves = int(length.sum()), groups.count * 2
-    if size == 0:
-        return [[] for _ in range(halves)], [[] for _ in range(halves)]
-    flat_bins = np.fromiter(chain.from_iterable(bins[row] for row in rows), dtype=np.int64, count=size)
-    flat_counts = np.fromiter(chain.from_iterable(counts[row] for row in rows), dtype=np.int64, count=size)
-    key = np.repeat(groups.half, length) * _BINS + flat_bins
-    order = np.argsort(key, kind="stable")
-    key = key[order]
-    starts = _starts(key)
-    sums = np.add.reduceat(flat_counts[order], starts)
-    ends = np.cumsum(np.bincount(key[starts] // _BINS, minlength=halves))
-    return _cut(key[starts] % _BINS, ends), _cut(sums, ends)
+    if not isinstance(bins, Ragged) or not isinstance(counts, Ragged):
+        raise TypeError("a histogram is a column of lists")
+    bins, counts = bins.take(groups.rows), counts.take(groups.rows)
+    half = np.repeat(groups.half, bins.lengths)
+    lengths = np.zeros(groups.count * 2, dtype=np.int64)
+    merged_bins, merged_counts = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+    for start, end in _chunks(half):
+        own_half, own_bins, sums = _dense(half[start:end], bins.values[start:end], counts.values[start:end])
+        lengths += np.bincount(own_half, minlength=lengths.size)
+        merged_bins.append(own_bins)
+        merged_counts.append(sums)
+    return Ragged(lengths, np.concatenate(merged_bins)), Ragged(lengths, np.concatenate(merged_counts))
 
 
-def _cut(values: Ints, ends: Ints) -> list[list[int]]:
-    every, bounds = values.tolist(), [0, *ends.tolist()]
-    return [every[start:end] for start, end in pairwise(bounds)]
+def _chunks(half: Ints) -> Iterator[tuple[int, int]]:
+    """Yield from where to where lie the values of so many halves as `_dense` may have at a time."""
+    starts = _starts(half) if half.size > 0 else half
+    edges = [*starts[:: _CELLS // _BINS].tolist(), half.size]
+    yield from pairwise(edges)
 
 
-def _distinct(instants: Ints, count: int) -> list[int]:
+def _dense(half: Ints, bins: Ints, counts: Ints) -> tuple[Ints, Ints, Ints]:
+    """Return half, bin and summed count of each bin that has one, in this order.
+
+    The sums are exact: numbers below 2 ** 53.
+    """
+    differs = _differs(half)
+    present, low = half[differs], int(bins.min())
+    width = int(bins.max()) - low + 1
+    cells = (np.cumsum(differs) - 1) * width + (bins.astype(np.int64) - low)
+    sums = np.bincount(cells, weights=counts)
+    (found,) = np.nonzero(sums)
+    return present[found // width], found % width + low, sums[found].astype(np.int64)
+
+
+def _distinct(instants: Ints, count: int) -> Ints:
     """Return how many different slots each window has among these instants."""
-    found: list[int] = np.bincount(np.unique(instants) // MINUTE_S, minlength=count).tolist()
-    return found
+    return np.bincount(np.unique(instants) // MINUTE_S, minlength=count)
 
 
-def _codes(values: Sequence[Hashable]) -> Ints:
-    """Return a number for each value, equal for equal values, in the order of the values' text."""
-    code = {value: number for number, value in enumerate(sorted(set(values), key=str))}
-    return np.fromiter((code[value] for value in values), dtype=np.int64, count=len(values))
+def _sorted(column: Column) -> Words:
+    """Return a column of texts with its words in order."""
+    if not isinstance(column, Words):
+        raise TypeError("a name is a column of words")
+    words = sorted(set(column.words))
+    rank = {word: number for number, word in enumerate(words)}
+    return Words(tuple(words), np.array([rank[word] for word in column.words], dtype=np.int64)[column.codes])
 
 
 def _differs(*columns: Ints) -> NDArray[np.bool_]:

@@ -1,44 +1,58 @@
 """Records -> rows of the tables, by column (pure). The order of columns is the table's, the names are the records'."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate, chain, pairwise
 from typing import Any, Final
 
-from schemas.records import DelayColumns, Heartbeat, Histograms, ProbeCondition, SummaryBatch, ThroughputResult
-from schemas.tables import COUNTS, DIRECTIONS, PROBE_HEALTH, THROUGHPUT, TableSpec
-from streams.bounds import absolute_bins
+import numpy as np
+
+from schemas.records import Heartbeat, ProbeCondition, SummaryBatch, ThroughputResult
+from schemas.tables import PROBE_HEALTH, THROUGHPUT, TableSpec
+from streams.block import rows_of
+from streams.columns import Columns, joined, row_count, take, words_of
 from streams.messages import RawMessage
 from streams.verify import VerifiedHeartbeat, VerifiedSummary, VerifiedThroughput
-
-Columns = dict[str, list[Any]]
 
 # A probe that sends half an interval late, is robbed of a fifth of its CPU or drops what arrives measures itself.
 SICK_LATENESS_US: Final = 50_000
 SICK_STEAL_PPM: Final = 200_000
-_FIGURES: Final = ("n", "min_us", "max_us", "sum_us", "ipdv_pairs", "ipdv_abs_sum_us")
+_TEXTS: Final = ("probe_id", "spool_id", "mesh", "mesh_version")
+_NUMBERS: Final = ("revision", "seq", "slot_ms", "timeout_ms")
 
 
-def summary_columns(verified: VerifiedSummary) -> Columns:
-    """Return the kept streams of a batch as rows of `summary_10s`."""
-    batch, message = verified.record, verified.message
-    header = {
-        "probe_id": batch.probe_id,
-        "spool_id": batch.spool_id,
-        "slot": batch.slot_start_ms // 1000,
-        "revision": batch.revision,
-        "seq": batch.seq,
-        "mesh": batch.mesh,
-        "mesh_version": batch.mesh_version,
-        "slot_ms": batch.slot_ms,
-        "timeout_ms": batch.timeout_ms,
-        "complete": int(batch.complete),
-        "clock_synchronised": int(batch.clock.synchronised),
-        "clock_error_us": batch.clock.error_us,
-        "probe_sick": int(is_sick(batch.condition)),
-        "received_ms": message.received_ms,
+def summary_columns(verified: Sequence[VerifiedSummary]) -> Columns:
+    """Return the kept streams of batches as rows of `summary_10s`, in their order; none for no batch."""
+    if len(verified) == 0:
+        return {}
+    rows = np.array([len(each.kept) for each in verified])
+    texts = {name: words_of([getattr(each.record, name) for each in verified]) for name in _TEXTS}
+    numbers = {name: np.array(values) for name, values in _headers(verified).items()}
+    of_row = np.repeat(np.arange(len(verified)), rows)
+    return take({**texts, **numbers}, of_row) | _kept(verified)
+
+
+def _headers(verified: Sequence[VerifiedSummary]) -> dict[str, list[int]]:
+    batches = [each.record for each in verified]
+    return {
+        **{name: [getattr(batch, name) for batch in batches] for name in _NUMBERS},
+        "slot": [batch.slot_start_ms // 1000 for batch in batches],
+        "complete": [int(batch.complete) for batch in batches],
+        "clock_synchronised": [int(batch.clock.synchronised) for batch in batches],
+        "clock_error_us": [batch.clock.error_us for batch in batches],
+        "probe_sick": [int(is_sick(batch.condition)) for batch in batches],
+        "received_ms": [each.message.received_ms for each in verified],
     }
-    columns: Columns = {name: [value] * len(verified.kept) for name, value in header.items()}
-    return columns | _kept(_stream_columns(batch), verified.kept, len(batch.stream_id))
+
+
+def _kept(verified: Sequence[VerifiedSummary]) -> Columns:
+    """Return the numbers of the kept streams; the block as it is where it holds these and no others."""
+    by_block: dict[int, list[VerifiedSummary]] = {}
+    for each in verified:
+        by_block.setdefault(id(each.block), []).append(each)
+    if len(by_block) > 1:  # verified apart, and so in another order than that of the blocks
+        return joined(_kept([each]) for each in verified)
+    block = rows_of(verified[0].block)
+    rows = np.concatenate([each.kept + each.first_row for each in verified])
+    return block if rows.size == row_count(block) else take(block, rows)
 
 
 def is_sick(condition: ProbeCondition) -> bool:
@@ -88,48 +102,15 @@ def row_of(table: TableSpec, named: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(named[name] for name in table.columns)
 
 
-def columns_of(table: TableSpec, rows: Sequence[tuple[Any, ...]]) -> Columns:
+def columns_of(table: TableSpec, rows: Sequence[tuple[Any, ...]]) -> dict[str, list[Any]]:
     """Return rows as a block by column."""
     return {name: [row[position] for row in rows] for position, name in enumerate(table.columns)}
-
-
-def joined(blocks: Iterable[Columns]) -> Columns:
-    """Return blocks of the same columns as one, rows in the order given; empty when there is none."""
-    parts = list(blocks)
-    return {name: list(chain.from_iterable(part[name] for part in parts)) for name in parts[0]} if parts else {}
 
 
 def shared_fields(record: SummaryBatch | Heartbeat | ThroughputResult, message: RawMessage) -> dict[str, Any]:
     """Return the columns that the tables of all records have in common."""
     names = ("probe_id", "spool_id", "seq", "mesh", "mesh_version")
     return {**{name: getattr(record, name) for name in names}, "received_ms": message.received_ms}
-
-
-def _stream_columns(batch: SummaryBatch) -> Columns:
-    columns: Columns = {name: getattr(batch, name) for name in ("stream_id", "first_index", *COUNTS)}
-    columns["loaded"] = [int(loaded) for loaded in batch.loaded]
-    for direction in DIRECTIONS:
-        columns |= _delay_columns(getattr(batch, direction), direction)
-    return columns
-
-
-def _delay_columns(delay: DelayColumns, direction: str) -> Columns:
-    columns: Columns = {f"{direction}_{name}": getattr(delay, name) for name in _FIGURES}
-    columns[f"{direction}_bin"], columns[f"{direction}_count"] = _unpacked(delay.histogram)
-    columns[f"{direction}_ipdv_bin"], columns[f"{direction}_ipdv_count"] = _unpacked(delay.ipdv_histogram)
-    return columns
-
-
-def _unpacked(histograms: Histograms) -> tuple[list[list[int]], list[list[int]]]:
-    bins, counts = absolute_bins(histograms).tolist(), histograms.counts
-    edges = list(pairwise(accumulate(histograms.lengths, initial=0)))
-    return [bins[start:end] for start, end in edges], [counts[start:end] for start, end in edges]
-
-
-def _kept(columns: Columns, kept: Sequence[int], count: int) -> Columns:
-    if len(kept) == count:
-        return columns
-    return {name: [values[position] for position in kept] for name, values in columns.items()}
 
 
 def _dropped(beat: Heartbeat) -> Iterable[tuple[str, str, int, int]]:

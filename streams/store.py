@@ -14,15 +14,15 @@ from typing import Any, Final, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import msgspec
-from clickhouse_driver import Client
 from clickhouse_driver import errors as driver_errors
 
 from schemas.errors import ConfigError, StorePermanentError, StoreTransientError, UnavailableError
 from schemas.tables import DATABASE, TableSpec
+from streams.array_client import ArrayClient
 from streams.binding import Param, bind
+from streams.columns import Column, Columns, row_count
 
 T = TypeVar("T")
-Columns = dict[str, list[Any]]  # by name, all of one length: a block as the engine takes it
 
 QUERIES: Final = "schemas.queries"
 INSERT_SETTINGS: Final = {"insert_deduplicate": 0, "async_insert": 0}  # identity decides, not a window of the engine
@@ -94,7 +94,7 @@ def store_config(url: str) -> StoreConfig:
 class Store:
     """A connection to the tables. Not for two threads at once."""
 
-    def __init__(self, config: StoreConfig, client: Client) -> None:
+    def __init__(self, config: StoreConfig, client: ArrayClient) -> None:
         self.config = config
         self._client = client
 
@@ -111,15 +111,16 @@ class Store:
             StoreTransientError: away, busy or too slow.
             StorePermanentError: refused.
         """
-        found, header = self._select(query_name, params, columnar=False)
+        text = bind(query_text(query_name), params, name=query_name)
+        found, header = self._ask(f"query {query_name}", lambda: self._client.execute(text, with_column_types=True))
         names = [name for name, _ in header]
         return [dict(zip(names, row, strict=True)) for row in found]
 
     def columns(self, query_name: str, /, **params: Param) -> Columns:
-        """Return the columns of a named query; like `rows`, and cheaper for thousands of rows."""
-        found, header = self._select(query_name, params, columnar=True)
-        names = [name for name, _ in header]
-        return dict(zip(names, map(list, found), strict=True)) if found else {name: [] for name in names}
+        """Return the columns of a named query as arrays, for thousands of rows; otherwise like `rows`."""
+        text = bind(query_text(query_name), params, name=query_name)
+        found: Columns = self._ask(f"query {query_name}", lambda: self._client.select_columns(text))
+        return found
 
     def insert(self, table: TableSpec, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert rows in the order of `table.columns`; return when the engine has taken the block.
@@ -134,17 +135,20 @@ class Store:
         if len(rows) > 0:
             self.insert_columns(table, dict(zip(table.columns, zip(*rows, strict=True), strict=True)))
 
-    def insert_columns(self, table: TableSpec, columns: Mapping[str, Sequence[Any]]) -> None:
+    def insert_columns(self, table: TableSpec, columns: Mapping[str, Sequence[Any] | Column]) -> None:
         """Insert a block given by column; the same promises and errors as `insert`.
 
         Raises:
-            ValueError: the names are not the table's, or the block is larger than one insert may be.
+            ValueError: the names are not the table's, the columns are not of one length, or the block is larger than
+                one insert may be.
         """
-        count = len(next(iter(columns.values()), ()))
+        count = row_count(columns)
         if count == 0:
             return
-        if set(columns) != set(table.columns) or count > MAX_BLOCK_ROWS:
-            raise ValueError(f"insert into {table.name}: columns differ from its spec, or {count} rows in one block")
+        if set(columns) != set(table.columns) or {len(each) for each in columns.values()} != {count}:
+            raise ValueError(f"insert into {table.name}: columns differ from its spec or in length")
+        if count > MAX_BLOCK_ROWS:
+            raise ValueError(f"insert into {table.name}: {count} rows, at most {MAX_BLOCK_ROWS} in one block")
         names = ", ".join(f"`{name}`" for name in table.columns)
         block = [columns[name] for name in table.columns]
         statement = f"INSERT INTO `{table.name}` ({names}) VALUES"
@@ -181,13 +185,6 @@ class Store:
         """Give the connection back."""
         self._client.disconnect()
 
-    def _select(self, name: str, params: Mapping[str, Param], *, columnar: bool) -> tuple[Any, Any]:
-        text = bind(query_text(name), params, name=name)
-        found: tuple[Any, Any] = self._ask(
-            f"query {name}", lambda: self._client.execute(text, with_column_types=True, columnar=columnar)
-        )
-        return found
-
     def _ask(self, what: str, call: Callable[[], Any], *, inserting: bool = False) -> Any:  # noqa: ANN401 - the driver's
         where = f"{what} at {self.config.host}:{self.config.port}"
         try:
@@ -205,7 +202,7 @@ class Store:
 @contextmanager
 def open_store(config: StoreConfig) -> Iterator[Store]:
     """Yield a store; the connection is made by its first call and closed at the end."""
-    client = Client(
+    client = ArrayClient(
         host=config.host,
         port=config.port,
         user=config.user,

@@ -1,22 +1,30 @@
 """Verify: bytes -> a record that may be stored, or the reason why not (pure; never raises).
 
 In this order: size, envelope, schema, bounds, key against claim, clock, membership. Only membership is judged stream by
-stream; everything else speaks of the whole message.
+stream; everything else speaks of the whole message. The columns of many messages are held to their bounds at once: a
+message's verdict is the same alone and in any company.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 import msgspec
+import numpy as np
 
 from schemas.codec import decode
 from schemas.envelope import check_signature, signing_key_id
 from schemas.errors import QuarantineReason, WireError
 from schemas.records import Heartbeat, SummaryBatch, ThroughputResult
 from schemas.topics import DAY_MS, HEALTH, SUMMARY, THROUGHPUT
-from streams.bounds import MAX_VALUE_BYTES, check_heartbeat, check_summary, check_throughput
+from streams.block import Block, Packed, block_of, packed
+from streams.block_bounds import Rule, rules
+from streams.bounds import MAX_VALUE_BYTES, check_header, check_heartbeat, check_throughput
+from streams.columns import Ints
 from streams.membership import Membership, Plan, owner_of, streams_of
 from streams.messages import Claim, RawMessage, read_claim
+
+T = TypeVar("T")
 
 MAX_AHEAD_MS: Final = 120_000
 MAX_AGE_MS: Final = 14 * DAY_MS
@@ -31,12 +39,17 @@ class StreamFault(msgspec.Struct, frozen=True):
     detail: str
 
 
-class VerifiedSummary(msgspec.Struct, frozen=True):
-    """A batch; `kept` are the positions of the streams that may be stored."""
+class VerifiedSummary(msgspec.Struct, frozen=True, eq=False):
+    """A batch; `kept` are the positions of its streams that may be stored.
+
+    Its numbers are the rows of `block` from `first_row` on, one a stream; other messages have theirs in the same block.
+    """
 
     message: RawMessage
     record: SummaryBatch
-    kept: Sequence[int]
+    block: Block
+    first_row: int
+    kept: Ints
     faults: Sequence[StreamFault] = ()
 
 
@@ -74,22 +87,47 @@ class _Signer(msgspec.Struct, frozen=True):
     public: bytes
 
 
+class _Opened(msgspec.Struct, frozen=True):
+    """A message whose signer and record are known, and nothing more."""
+
+    message: RawMessage
+    signer: _Signer
+    record: _Record
+    numbers: Packed  # of a summary; empty for what has no columns
+
+    @property
+    def rows(self) -> int:
+        return len(self.record.stream_id) if isinstance(self.record, SummaryBatch) else 0
+
+
+class _Rows(msgspec.Struct, frozen=True):
+    """Where the numbers of a summary are, and what is wrong with them, "" when nothing is."""
+
+    block: Block
+    first: int
+    fault: str
+
+
 def verify(message: RawMessage, membership: Membership, *, now_ms: int) -> Verdict:
-    """Return what may be stored of a message.
+    """Return what may be stored of a message; see `verify_all`."""
+    (verdict,) = verify_all([message], membership, now_ms=now_ms)
+    return verdict
+
+
+def verify_all(messages: Sequence[RawMessage], membership: Membership, *, now_ms: int) -> list[Verdict]:
+    """Return what may be stored of each message, in their order.
 
     Args:
-        message: as it came; nothing of it is believed.
+        messages: as they came; nothing of them is believed.
         membership: the plans of the mesh.
         now_ms: the worker's clock; lateness is judged by it or the broker's, whichever is later.
     """
     try:
-        return _verified(message, membership, now_ms)
-    except WireError as err:
-        return rejected(message, membership, err.reason, str(err))
-    except UnicodeDecodeError as err:  # text in a value that is not UTF-8: the JSON decoder says it in its own way
-        return rejected(message, membership, "schema", str(err))
-    except Exception as err:  # noqa: BLE001 - a message must not stop the worker, whatever it does to this code
-        return rejected(message, membership, "internal_error", f"{type(err).__name__}: {err}")
+        return _verdicts(messages, membership, now_ms)
+    except Exception as err:  # noqa: BLE001 - of many at once: one of them is to blame, and it is found alone
+        if len(messages) == 1:
+            return [rejected(messages[0], membership, "internal_error", f"{type(err).__name__}: {err}")]
+        return [verify(message, membership, now_ms=now_ms) for message in messages]
 
 
 def rejected(message: RawMessage, membership: Membership, reason: QuarantineReason, detail: str) -> Rejected:
@@ -104,20 +142,74 @@ def rejected(message: RawMessage, membership: Membership, reason: QuarantineReas
     return Rejected(message, reason, detail[:MAX_DETAIL_CHARS], claim, signed=signer == claim.probe_id)
 
 
-def _verified(message: RawMessage, membership: Membership, now_ms: int) -> Verified:
+def _verdicts(messages: Sequence[RawMessage], membership: Membership, now_ms: int) -> list[Verdict]:
+    opened = [_guarded(partial(_open, message, membership), message, membership) for message in messages]
+    rows = iter(_rows_of([each for each in opened if isinstance(each, _Opened)]))
+    return [
+        each
+        if isinstance(each, Rejected)
+        else _guarded(partial(_judge, each, next(rows), membership, now_ms), each.message, membership)
+        for each in opened
+    ]
+
+
+def _guarded(step: Callable[[], T], message: RawMessage, membership: Membership) -> T | Rejected:
+    try:
+        return step()
+    except WireError as err:
+        return rejected(message, membership, err.reason, str(err))
+    except UnicodeDecodeError as err:  # text in a value that is not UTF-8: the JSON decoder says it in its own way
+        return rejected(message, membership, "schema", str(err))
+    except Exception as err:  # noqa: BLE001 - a message must not stop the worker, whatever it does to this code
+        return rejected(message, membership, "internal_error", f"{type(err).__name__}: {err}")
+
+
+def _open(message: RawMessage, membership: Membership) -> _Opened:
     if len(message.value) > MAX_VALUE_BYTES:
         raise WireError("bounds", f"{len(message.value)} bytes, at most {MAX_VALUE_BYTES}")
     signer = _signer(message, membership)
-    record, at_ms, finish = _read(message)
+    record = _record(message)
+    return _Opened(message, signer, record, packed(record) if isinstance(record, SummaryBatch) else {})
+
+
+def _rows_of(opened: Sequence[_Opened]) -> list[_Rows]:
+    """Return the rows of each message in one block of all, held to the bounds."""
+    block = block_of([each.numbers for each in opened if isinstance(each.record, SummaryBatch)])
+    told = list(rules(block))
+    sound = np.logical_and.reduce([holds for _, holds in told])
+    found, first = [], 0
+    for each in opened:
+        end = first + each.rows
+        found.append(_Rows(block, first, "" if sound[first:end].all() else _first_fault(told, first, end)))
+        first = end
+    return found
+
+
+def _first_fault(told: Sequence[Rule], first: int, end: int) -> str:
+    text, holds = next((text, holds[first:end]) for text, holds in told if not holds[first:end].all())
+    return f"{text} (first at entry {int(np.argmin(holds))})"
+
+
+def _judge(opened: _Opened, rows: _Rows, membership: Membership, now_ms: int) -> Verified:
+    message, signer, record = opened.message, opened.signer, opened.record
+    if rows.fault != "":
+        raise WireError("bounds", rows.fault)
     if record.probe_id != signer.probe_id:
         raise WireError("key_mismatch", f"signed by {signer.probe_id} and speaks for {record.probe_id[:128]}")
+    at_ms = _instant_ms(record)
     _check_clock(at_ms, max(message.received_ms, now_ms))
     plans = membership.plans_at(record.mesh, at_ms)
     if not any(plan.knows(record.probe_id) for plan in plans):
         raise WireError("not_member", f"probe {record.probe_id} is not in mesh {record.mesh} at {at_ms} ms")
     if not membership.is_key_in_force(plans, record.probe_id, signer.public, at_ms):
         raise WireError("unknown_key", f"the key of {record.probe_id} does not hold at {at_ms} ms")
-    return finish(plans)
+    match record:
+        case SummaryBatch():
+            return _summary(message, record, rows, plans)
+        case Heartbeat():
+            return VerifiedHeartbeat(message, record)
+        case ThroughputResult():
+            return _throughput(message, record, plans)
 
 
 def _signer(message: RawMessage, membership: Membership) -> _Signer:
@@ -140,21 +232,27 @@ def _signer(message: RawMessage, membership: Membership) -> _Signer:
     raise fault
 
 
-def _read(message: RawMessage) -> tuple[_Record, int, Callable[[Sequence[Plan]], Verified]]:
-    """Return the record within its bounds, the instant it speaks of, and what is left to check once plans are known."""
+def _record(message: RawMessage) -> _Record:
+    """Return the record; its own fields are within their bounds, its columns are not looked at."""
     if message.topic == SUMMARY.name:
         batch = decode(message.value, SummaryBatch)
-        check_summary(batch)
-        return batch, batch.slot_start_ms, lambda plans: _summary(message, batch, plans)
+        check_header(batch)
+        return batch
     if message.topic == HEALTH.name:
         beat = decode(message.value, Heartbeat)
         check_heartbeat(beat)
-        return beat, beat.sent_at_ms, lambda _: VerifiedHeartbeat(message, beat)
+        return beat
     if message.topic == THROUGHPUT.name:
         result = decode(message.value, ThroughputResult)
         check_throughput(result)
-        return result, result.start_ms, lambda plans: _throughput(message, result, plans)
+        return result
     raise WireError("schema", f"topic {message.topic} carries no record that is known here")
+
+
+def _instant_ms(record: _Record) -> int:
+    match record:
+        case SummaryBatch(slot_start_ms=at_ms) | Heartbeat(sent_at_ms=at_ms) | ThroughputResult(start_ms=at_ms):
+            return at_ms
 
 
 def _check_clock(at_ms: int, now_ms: int) -> None:
@@ -166,13 +264,13 @@ def _check_clock(at_ms: int, now_ms: int) -> None:
         raise WireError("too_late", f"{now_ms - at_ms} ms old, at most {MAX_AGE_MS}")
 
 
-def _summary(message: RawMessage, batch: SummaryBatch, plans: Sequence[Plan]) -> VerifiedSummary:
-    own = streams_of(plans, batch.probe_id)
+def _summary(message: RawMessage, batch: SummaryBatch, rows: _Rows, plans: Sequence[Plan]) -> VerifiedSummary:
+    own, count = streams_of(plans, batch.probe_id), len(batch.stream_id)
     if own.issuperset(batch.stream_id):
-        return VerifiedSummary(message, batch, range(len(batch.stream_id)))
+        return VerifiedSummary(message, batch, rows.block, rows.first, np.arange(count))
     kept = [position for position, stream_id in enumerate(batch.stream_id) if stream_id in own]
     faults = [_fault(stream_id, batch, plans) for stream_id in batch.stream_id if stream_id not in own]
-    return VerifiedSummary(message, batch, kept, faults)
+    return VerifiedSummary(message, batch, rows.block, rows.first, np.array(kept, dtype=np.int64), faults)
 
 
 def _fault(stream_id: int, batch: SummaryBatch, plans: Sequence[Plan]) -> StreamFault:

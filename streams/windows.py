@@ -1,11 +1,12 @@
 """Windows out of the store: read the slots of what was touched, fold them, and survive a fault in one of them."""
 
 from collections.abc import Sequence
-from itertools import compress
+
+import numpy as np
 
 from schemas.clock import floor_ms
+from streams.columns import Columns, joined, take
 from streams.fold import MINUTE_S, fold
-from streams.rows import Columns, joined
 from streams.store import Store
 
 Window = tuple[str, int]  # probe, minute in UTC seconds
@@ -43,13 +44,14 @@ def fold_guarded(slots: Columns, *, written_ms: int) -> tuple[Columns, dict[Wind
 
 
 def _fold_each(slots: Columns, written_ms: int) -> tuple[Columns, dict[Window, str]]:
-    of_row = [window_of(probe, slot * 1000) for probe, slot in zip(slots["probe_id"], slots["slot"], strict=True)]
+    names, instants = slots["probe_id"].tolist(), np.asarray(slots["slot"]).tolist()
+    of_row = [window_of(str(name), slot * 1000) for name, slot in zip(names, instants, strict=True)]
     blocks: list[Columns] = []
     broken: dict[Window, str] = {}
     for window in sorted(set(of_row)):
-        own = [each == window for each in of_row]
+        own = np.flatnonzero([each == window for each in of_row])
         try:
-            blocks.append(fold({name: list(compress(v, own)) for name, v in slots.items()}, written_ms=written_ms))
+            blocks.append(fold(take(slots, own), written_ms=written_ms))
         except Exception as err:  # noqa: BLE001 - it becomes a quarantine, whatever it is
             broken[window] = f"{type(err).__name__}: {err}"
     return joined(blocks), broken

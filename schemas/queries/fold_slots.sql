@@ -2,9 +2,9 @@
 -- No FINAL: the fold keeps the newest revision of a key itself, and a merge here would be paid for twice.
 SELECT
     s.probe_id AS probe_id,
-    toString(s.spool_id) AS spool_id,
+    s.spool_id AS spool_id,
     s.stream_id AS stream_id,
-    toUnixTimestamp(s.slot) AS slot,
+    s.slot AS slot,
     s.revision AS revision,
     s.mesh AS mesh,
     s.complete AS complete,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from support import wire_messages as wire
 from support.plain_fold import fold_plainly
@@ -18,11 +19,12 @@ from schemas.records import SummaryBatch
 from schemas.topics import SUMMARY
 from streams import flush as flush_module
 from streams.breaker import BreakerTrippedError
+from streams.columns import Columns, array_of
 from streams.flush import Flusher
 from streams.fold import SLOT_COLUMNS
 from streams.membership import Membership
 from streams.messages import RawMessage
-from streams.rows import Columns, summary_columns
+from streams.rows import summary_columns
 from streams.store import Store, StoreConfig
 from streams.windows import read_slots
 
@@ -88,7 +90,7 @@ def memory_slots(messages: Sequence[SummaryBatch]) -> Callable[[Store, Sequence[
             SEEN.add(key)
             MEMORY.update({(*key, slot["stream_id"]): slot for slot in by_key[key]})
         held = [s for s in MEMORY.values() if (s["probe_id"], s["slot"] // 60 * 60) in set(touched)]
-        return {name: [slot[name] for slot in held] for name in SLOT_COLUMNS}
+        return {name: array_of([slot[name] for slot in held]) for name in SLOT_COLUMNS}
 
     return read
 
@@ -203,9 +205,7 @@ def test_a_row_that_the_store_refuses_is_quarantined_and_the_rest_is_stored(
 ) -> None:
     def spoilt(verified: Any) -> Columns:  # noqa: ANN401 - what verify let through by a fault of ours
         block = summary_columns(verified)
-        return block | {
-            "sent": [1 << 40 if s == 12 else v for s, v in zip(block["stream_id"], block["sent"], strict=True)]
-        }
+        return block | {"sent": np.where(np.asarray(block["stream_id"]) == 12, 1 << 40, np.asarray(block["sent"]))}
 
     monkeypatch.setattr(flush_module, "summary_columns", spoilt)
     now_ms = fresh_ms()
@@ -221,8 +221,8 @@ def test_a_window_that_does_not_fold_takes_only_its_own_message_with_it(
 ) -> None:
     def spoilt(store: Store, touched: Sequence[tuple[str, int]]) -> Columns:
         block = read_slots(store, touched)
-        bad = [p == wire.OTHER_PROBE for p in block["probe_id"]]
-        return block | {"revision": [None if b else r for b, r in zip(bad, block["revision"], strict=True)]}
+        bad = [probe == wire.OTHER_PROBE for probe in block["probe_id"].tolist()]
+        return block | {"revision": np.where(bad, None, np.asarray(block["revision"]))}
 
     monkeypatch.setattr(flush_module, "read_slots", spoilt)
     now_ms = fresh_ms()

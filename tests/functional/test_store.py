@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from support import wire_messages as wire
 from support.engine import ServerAddress
@@ -15,7 +16,9 @@ from schemas.clock import SystemClock, floor_ms, wall_ms
 from schemas.errors import ConfigError, StorePermanentError, StoreTransientError, UnavailableError
 from schemas.tables import INCIDENT_EVENT, MESH, SUMMARY_10S, TABLES, TableSpec
 from streams import migrate as migrations
+from streams.block import block_of, packed
 from streams.blocks import insert_bisected
+from streams.columns import Columns, array_of, lists, repeated
 from streams.rows import summary_columns
 from streams.store import Store, StoreConfig, open_store
 from streams.verify import VerifiedSummary
@@ -24,10 +27,11 @@ pytestmark = pytest.mark.needs_engine
 MESH_ROW = ("m", "v1", 60, "Asia/Shanghai", "{}")
 
 
-def base_columns(streams: tuple[int, ...] = wire.STREAMS) -> dict[str, list[Any]]:
+def base_columns(streams: tuple[int, ...] = wire.STREAMS) -> Columns:
     now_ms = floor_ms(wall_ms(SystemClock()), 10_000)  # older rows would fall to the retention at once
     batch = wire.summary(streams, slot_start_ms=now_ms)
-    return summary_columns(VerifiedSummary(wire.message(batch), batch, range(len(streams))))
+    block = block_of([packed(batch)])
+    return summary_columns([VerifiedSummary(wire.message(batch), batch, block, 0, np.arange(len(streams)))])
 
 
 def test_every_table_has_the_columns_that_the_schemas_name_in_their_order(store_config: StoreConfig) -> None:
@@ -105,24 +109,25 @@ def test_the_same_block_twice_is_stored_twice_and_read_once(store: Store, store_
 
 def test_a_block_that_was_given_is_not_changed_by_inserting_it(store: Store) -> None:
     block = base_columns()
-    before = {name: list(values) for name, values in block.items()}
+    before = lists(block)
     store.insert_columns(SUMMARY_10S, block)
-    assert block == before
+    assert lists(block) == before
 
 
 def test_the_larger_revision_is_what_readers_see(store: Store, store_config: StoreConfig) -> None:
     block = base_columns()
     for revision, sent in ((2, 20), (1, 10)):
-        store.insert_columns(SUMMARY_10S, block | {"revision": [revision] * 3, "sent": [sent] * 3})
+        store.insert_columns(SUMMARY_10S, block | {"revision": np.full(3, revision), "sent": np.full(3, sent)})
     with sql(store_config) as run:
         assert run("SELECT DISTINCT revision, sent FROM summary_10s_latest") == [(2, 20)]
 
 
 def test_only_the_rows_to_blame_are_refused(store: Store, store_config: StoreConfig) -> None:
     block = base_columns(tuple(range(1, 10)))
-    block["sent"][4] = 1 << 32
-    block["rtt_bin"][7] = ["x"]
-    refused = insert_bisected(store, SUMMARY_10S, block)
+    told = lists(block)
+    sent = [1 << 32 if row == 4 else value for row, value in enumerate(told["sent"])]
+    bins = [[1 << 16] if row == 7 else value for row, value in enumerate(told["rtt_bin"])]
+    refused = insert_bisected(store, SUMMARY_10S, block | {"sent": array_of(sent), "rtt_bin": array_of(bins)})
     assert sorted(refused) == [4, 7]
     with sql(store_config) as run:
         assert run("SELECT arraySort(groupArray(stream_id)) FROM summary_10s") == [([1, 2, 3, 4, 6, 7, 9],)]
@@ -131,12 +136,12 @@ def test_only_the_rows_to_blame_are_refused(store: Store, store_config: StoreCon
 def test_a_block_in_which_every_row_is_refused_stops_the_worker(store: Store) -> None:
     block = base_columns(tuple(range(1, 200)))
     with pytest.raises(UnavailableError, match="rows refused"):
-        insert_bisected(store, SUMMARY_10S, block | {"sent": [-1] * 199})
+        insert_bisected(store, SUMMARY_10S, block | {"sent": np.full(199, -1)})
 
 
 def test_a_refused_block_leaves_nothing_and_the_store_works_on(store: Store, store_config: StoreConfig) -> None:
     with pytest.raises(StorePermanentError):
-        store.insert_columns(SUMMARY_10S, base_columns() | {"spool_id": ["no uuid"] * 3})
+        store.insert_columns(SUMMARY_10S, base_columns() | {"spool_id": repeated("no uuid", 3)})
     store.insert(MESH, [MESH_ROW])
     with sql(store_config) as run:
         assert run("SELECT count() FROM summary_10s") == [(0,)]

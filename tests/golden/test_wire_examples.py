@@ -12,6 +12,7 @@ from schemas.codec import decode, encode
 from schemas.envelope import Signer
 from schemas.records import Heartbeat, SummaryBatch, ThroughputResult
 from schemas.topics import HEALTH, SUMMARY, THROUGHPUT
+from streams.columns import lists
 from streams.membership import MemberKey, Membership, make_plan
 from streams.rows import health_row, summary_columns, throughput_row
 from streams.verify import Verdict, VerifiedHeartbeat, VerifiedSummary, VerifiedThroughput, verify
@@ -61,7 +62,7 @@ def test_an_example_is_read_verified_and_says_the_same_when_written_again(path: 
 def test_the_complete_summary_means_what_it_meant() -> None:
     verdict = named("summary_complete")
     assert isinstance(verdict, VerifiedSummary)
-    block = summary_columns(verdict)
+    block = lists(summary_columns([verdict]))
     assert block["stream_id"] == [4719744756515591, 5914962472603837, 3263553108285293]
     assert (block["slot"], block["seq"], block["revision"]) == ([1_760_000_040] * 3, [41] * 3, [2] * 3)
     assert (block["sent"], block["received"], block["lost_unresolved"]) == ([100, 99, 10], [97, 0, 10], [0, 99, 0])

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from support.plain_fold import SUMMED, Slot, fold_plainly
 
 from schemas.tables import KPI_1M
+from streams.columns import array_of, lists
 from streams.fold import SLOT_COLUMNS, fold
 
 WAYS = ("rtt_", "forward_", "backward_")
@@ -55,7 +56,7 @@ def sets(draw: st.DrawFn) -> list[Slot]:
 
 
 def folded(held: list[Slot]) -> dict[tuple[str, int, int], dict[str, Any]]:
-    block = fold({name: [slot[name] for slot in held] for name in SLOT_COLUMNS}, written_ms=5)
+    block = lists(fold({name: array_of([slot[name] for slot in held]) for name in SLOT_COLUMNS}, written_ms=5))
     assert sorted(block) == sorted(KPI_1M.columns)
     rows = [dict(zip(block, values, strict=True)) for values in zip(*block.values(), strict=True)]
     assert {row.pop("written_ms") for row in rows} == {5}
@@ -97,7 +98,7 @@ def test_a_new_slot_or_a_larger_revision_raises_the_version_of_its_window(held: 
 
 
 def test_no_slots_are_no_rows() -> None:
-    assert fold({name: [] for name in SLOT_COLUMNS}, written_ms=0) == {}
+    assert fold({name: array_of([]) for name in SLOT_COLUMNS}, written_ms=0) == {}
 
 
 @pytest.mark.parametrize("loaded", [0, 1])

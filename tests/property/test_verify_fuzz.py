@@ -12,6 +12,7 @@ from schemas.records import Record
 from schemas.tables import BATCH, PROBE_HEALTH, QUARANTINE, SUMMARY_10S, THROUGHPUT
 from schemas.topics import HEALTH, SUMMARY
 from schemas.topics import THROUGHPUT as THROUGHPUT_TOPIC
+from streams.columns import lists
 from streams.ledger import batch_row, fault_rows, rejected_batch_row, rejected_row
 from streams.messages import RawMessage
 from streams.rows import health_row, summary_columns, throughput_row
@@ -100,7 +101,7 @@ def check_rows(message: RawMessage) -> None:
             assert verdict.reason != "internal_error", verdict.detail
             blocks = [(QUARANTINE.columns, rejected_row(verdict)), (BATCH.columns, rejected_batch_row(verdict) or ())]
         case VerifiedSummary():
-            columns = summary_columns(verdict)
+            columns = lists(summary_columns([verdict]))
             assert sorted(columns) == sorted(SUMMARY_10S.columns)
             assert all(fits(name, value) for name, values in columns.items() for value in values)
             blocks = [(QUARANTINE.columns, row) for row in fault_rows(verdict, verdict.faults)]
