@@ -12,11 +12,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import WireError
-from schemas.records import DelayColumns, Histograms, SummaryBatch
+from schemas.records import ClockState, DelayColumns, Histograms, ProbeCondition, SummaryBatch
 from schemas.tables import COUNTS, DIRECTIONS
 from streams.columns import Columns, Ints, Ragged
 
 Packed = dict[str, bytes]  # the numbers of one batch by column, as they lie in memory
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """What a batch says of all its streams, without their numbers: those are lists no longer, but rows of a block."""
+
+    mesh: str
+    mesh_version: str
+    probe_id: str
+    spool_id: str
+    seq: int
+    slot_start_ms: int
+    slot_ms: int
+    revision: int
+    complete: bool
+    timeout_ms: int
+    clock: ClockState
+    condition: ProbeCondition
+    stream_id: Sequence[int]
 
 
 class Block(msgspec.Struct, frozen=True, eq=False):
@@ -53,6 +71,11 @@ def _layout() -> Iterator[tuple[str, str]]:
 
 
 _LAYOUT: Final = dict(_layout())
+
+
+def head_of(batch: SummaryBatch) -> Head:
+    """Return a batch without its numbers."""
+    return Head(**{name: getattr(batch, name) for name in Head.__struct_fields__})
 
 
 def packed(batch: SummaryBatch) -> Packed:

@@ -5,8 +5,6 @@ order, the repeats and the grouping in which slots arrive. Slots under load are 
 `version` grows with knowledge, so that in the store the row that knows more wins.
 """
 
-from collections.abc import Iterator
-from itertools import pairwise
 from typing import Final
 
 import msgspec
@@ -29,7 +27,7 @@ _SUMS: Final = (
 )
 _BINS: Final = MAX_BIN + 1
 _HIGHEST: Final = np.iinfo(np.int64).max
-_CELLS: Final = 1 << 18  # of a dense histogram at a time: 2 MiB, which stay in a core's cache
+_CELLS: Final = 1 << 22  # of dense histograms at a time: 32 MiB
 
 
 class _Groups(msgspec.Struct, frozen=True):
@@ -145,42 +143,61 @@ def _merged(bins: Column, counts: Column, groups: _Groups) -> tuple[Ragged, Ragg
     """Return bins and counts of the merged histogram of each half, bins ascending."""
     if not isinstance(bins, Ragged) or not isinstance(counts, Ragged):
         raise TypeError("a histogram is a column of lists")
-    bins, counts = bins.take(groups.rows), counts.take(groups.rows)
-    half = np.repeat(groups.half, bins.lengths)
-    lengths = np.zeros(groups.count * 2, dtype=np.int64)
-    merged_bins, merged_counts = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
-    for start, end in _chunks(half):
-        own_half, own_bins, sums = _dense(half[start:end], bins.values[start:end], counts.values[start:end])
-        lengths += np.bincount(own_half, minlength=lengths.size)
-        merged_bins.append(own_bins)
-        merged_counts.append(sums)
-    return Ragged(lengths, np.concatenate(merged_bins)), Ragged(lengths, np.concatenate(merged_counts))
+    half = np.full(len(bins), -1)
+    half[groups.rows] = groups.half
+    filled = np.flatnonzero((half >= 0) & (bins.lengths > 0))
+    if filled.size < half.size:
+        half, bins, counts = half[filled], bins.take(filled), counts.take(filled)
+    lengths, values, sums = _dense(half, bins, counts, groups.count * 2)
+    return Ragged(lengths, values), Ragged(lengths, sums)
 
 
-def _chunks(half: Ints) -> Iterator[tuple[int, int]]:
-    """Yield from where to where lie the values of so many halves as `_dense` may have at a time."""
-    starts = _starts(half) if half.size > 0 else half
-    edges = [*starts[:: _CELLS // _BINS].tolist(), half.size]
-    yield from pairwise(edges)
+def _dense(half: Ints, bins: Ragged, counts: Ragged, halves: int) -> tuple[Ints, Ints, Ints]:
+    """Return how many bins each half has, the bins half by half, and the sums of their counts.
 
-
-def _dense(half: Ints, bins: Ints, counts: Ints) -> tuple[Ints, Ints, Ints]:
-    """Return half, bin and summed count of each bin that has one, in this order.
-
+    A half has a stretch of cells, from its lowest bin to its highest. Rows may come in any order and must have a bin.
     The sums are exact: numbers below 2 ** 53.
     """
-    differs = _differs(half)
-    present, low = half[differs], int(bins.min())
-    width = int(bins.max()) - low + 1
-    cells = (np.cumsum(differs) - 1) * width + (bins.astype(np.int64) - low)
-    sums = np.bincount(cells, weights=counts)
+    low, high = _edges(half, bins, halves)
+    ends = np.cumsum(np.maximum(high - low + 1, 0))
+    if halves > 1 and ends[-1] > _CELLS:
+        return _halved(half, bins, counts, halves)
+    starts = np.append(0, ends)
+    first = starts[:-1] - low  # the cell of bin 0, were it there
+    cells = np.repeat(first[half], bins.lengths) + bins.values
+    sums = np.bincount(cells, weights=counts.values, minlength=int(ends[-1]))
     (found,) = np.nonzero(sums)
-    return present[found // width], found % width + low, sums[found].astype(np.int64)
+    lengths = np.diff(np.searchsorted(found, starts))
+    return lengths, found - np.repeat(first, lengths), sums[found].astype(np.int64)
+
+
+def _edges(half: Ints, bins: Ragged, halves: int) -> tuple[Ints, Ints]:
+    """Return the lowest and the highest bin of each half; of one without a row, the highest is below the lowest."""
+    low, high = np.full(halves, _BINS), np.full(halves, -1)
+    starts = bins.starts
+    np.minimum.at(low, half, bins.values[starts].astype(np.int64))
+    np.maximum.at(high, half, bins.values[starts + bins.lengths - 1].astype(np.int64))
+    return low, high
+
+
+def _halved(half: Ints, bins: Ragged, counts: Ragged, halves: int) -> tuple[Ints, Ints, Ints]:
+    """Return what `_dense` does, in two parts: the cells of all would not fit."""
+    middle = halves // 2
+    first, second = np.flatnonzero(half < middle), np.flatnonzero(half >= middle)
+    parts = (
+        _dense(half[first], bins.take(first), counts.take(first), middle),
+        _dense(half[second] - middle, bins.take(second), counts.take(second), halves - middle),
+    )
+    lengths, values, sums = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return lengths, values, sums
 
 
 def _distinct(instants: Ints, count: int) -> Ints:
     """Return how many different slots each window has among these instants."""
-    return np.bincount(np.unique(instants) // MINUTE_S, minlength=count)
+    seen = np.zeros(count * MINUTE_S, dtype=np.bool_)
+    seen[instants] = True
+    distinct: Ints = np.count_nonzero(seen.reshape(count, MINUTE_S), axis=1)
+    return distinct
 
 
 def _sorted(column: Column) -> Words:

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from schemas.clock import floor_ms
-from schemas.records import Heartbeat, SummaryBatch, ThroughputResult
+from schemas.records import Heartbeat, ThroughputResult
 from schemas.tables import BATCH, QUARANTINE
+from streams.block import Head
 from streams.bounds import MAX_NAME_CHARS, SLOT_MS
 from streams.messages import UNKNOWN_SEQ, Claim, RawMessage, is_seq
 from streams.rows import row_of, shared_fields
@@ -106,7 +107,7 @@ def unpacked_headers(packed: Sequence[tuple[str, bytes]]) -> list[tuple[str, byt
 def _extent(verified: Verified) -> tuple[int, Sequence[StreamFault], int, int, int]:
     """Return number of streams, faults among them, slot in ms, revision and completeness of a record."""
     match verified:
-        case VerifiedSummary(record=SummaryBatch() as batch, faults=faults):
+        case VerifiedSummary(record=Head() as batch, faults=faults):
             return len(batch.stream_id), faults, batch.slot_start_ms, batch.revision, int(batch.complete)
         case VerifiedHeartbeat(record=Heartbeat() as beat):
             return 1, (), beat.sent_at_ms, 0, 1

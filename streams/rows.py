@@ -5,9 +5,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from schemas.records import Heartbeat, ProbeCondition, SummaryBatch, ThroughputResult
+from schemas.records import Heartbeat, ProbeCondition, ThroughputResult
 from schemas.tables import PROBE_HEALTH, THROUGHPUT, TableSpec
-from streams.block import rows_of
+from streams.block import Head, rows_of
 from streams.columns import Columns, joined, row_count, take, words_of
 from streams.messages import RawMessage
 from streams.verify import VerifiedHeartbeat, VerifiedSummary, VerifiedThroughput
@@ -107,7 +107,7 @@ def columns_of(table: TableSpec, rows: Sequence[tuple[Any, ...]]) -> dict[str, l
     return {name: [row[position] for row in rows] for position, name in enumerate(table.columns)}
 
 
-def shared_fields(record: SummaryBatch | Heartbeat | ThroughputResult, message: RawMessage) -> dict[str, Any]:
+def shared_fields(record: Head | Heartbeat | ThroughputResult, message: RawMessage) -> dict[str, Any]:
     """Return the columns that the tables of all records have in common."""
     names = ("probe_id", "spool_id", "seq", "mesh", "mesh_version")
     return {**{name: getattr(record, name) for name in names}, "received_ms": message.received_ms}

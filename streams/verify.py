@@ -17,7 +17,7 @@ from schemas.envelope import check_signature, signing_key_id
 from schemas.errors import QuarantineReason, WireError
 from schemas.records import Heartbeat, SummaryBatch, ThroughputResult
 from schemas.topics import DAY_MS, HEALTH, SUMMARY, THROUGHPUT
-from streams.block import Block, Packed, block_of, packed
+from streams.block import Block, Head, Packed, block_of, head_of, packed
 from streams.block_bounds import Rule, rules
 from streams.bounds import MAX_VALUE_BYTES, check_header, check_heartbeat, check_throughput
 from streams.columns import Ints
@@ -46,7 +46,7 @@ class VerifiedSummary(msgspec.Struct, frozen=True, eq=False):
     """
 
     message: RawMessage
-    record: SummaryBatch
+    record: Head
     block: Block
     first_row: int
     kept: Ints
@@ -79,7 +79,7 @@ class Rejected(msgspec.Struct, frozen=True):
 
 Verified = VerifiedSummary | VerifiedHeartbeat | VerifiedThroughput
 Verdict = Verified | Rejected
-_Record = SummaryBatch | Heartbeat | ThroughputResult
+_Record = Head | Heartbeat | ThroughputResult
 
 
 class _Signer(msgspec.Struct, frozen=True):
@@ -97,7 +97,7 @@ class _Opened(msgspec.Struct, frozen=True):
 
     @property
     def rows(self) -> int:
-        return len(self.record.stream_id) if isinstance(self.record, SummaryBatch) else 0
+        return len(self.record.stream_id) if isinstance(self.record, Head) else 0
 
 
 class _Rows(msgspec.Struct, frozen=True):
@@ -169,12 +169,14 @@ def _open(message: RawMessage, membership: Membership) -> _Opened:
         raise WireError("bounds", f"{len(message.value)} bytes, at most {MAX_VALUE_BYTES}")
     signer = _signer(message, membership)
     record = _record(message)
-    return _Opened(message, signer, record, packed(record) if isinstance(record, SummaryBatch) else {})
+    if isinstance(record, SummaryBatch):  # its lists, fifty times the bytes of the message, live no longer than this
+        return _Opened(message, signer, head_of(record), packed(record))
+    return _Opened(message, signer, record, {})
 
 
 def _rows_of(opened: Sequence[_Opened]) -> list[_Rows]:
     """Return the rows of each message in one block of all, held to the bounds."""
-    block = block_of([each.numbers for each in opened if isinstance(each.record, SummaryBatch)])
+    block = block_of([each.numbers for each in opened if isinstance(each.record, Head)])
     told = list(rules(block))
     sound = np.logical_and.reduce([holds for _, holds in told])
     found, first = [], 0
@@ -204,7 +206,7 @@ def _judge(opened: _Opened, rows: _Rows, membership: Membership, now_ms: int) ->
     if not membership.is_key_in_force(plans, record.probe_id, signer.public, at_ms):
         raise WireError("unknown_key", f"the key of {record.probe_id} does not hold at {at_ms} ms")
     match record:
-        case SummaryBatch():
+        case Head():
             return _summary(message, record, rows, plans)
         case Heartbeat():
             return VerifiedHeartbeat(message, record)
@@ -232,7 +234,7 @@ def _signer(message: RawMessage, membership: Membership) -> _Signer:
     raise fault
 
 
-def _record(message: RawMessage) -> _Record:
+def _record(message: RawMessage) -> SummaryBatch | Heartbeat | ThroughputResult:
     """Return the record; its own fields are within their bounds, its columns are not looked at."""
     if message.topic == SUMMARY.name:
         batch = decode(message.value, SummaryBatch)
@@ -251,7 +253,7 @@ def _record(message: RawMessage) -> _Record:
 
 def _instant_ms(record: _Record) -> int:
     match record:
-        case SummaryBatch(slot_start_ms=at_ms) | Heartbeat(sent_at_ms=at_ms) | ThroughputResult(start_ms=at_ms):
+        case Head(slot_start_ms=at_ms) | Heartbeat(sent_at_ms=at_ms) | ThroughputResult(start_ms=at_ms):
             return at_ms
 
 
@@ -264,7 +266,7 @@ def _check_clock(at_ms: int, now_ms: int) -> None:
         raise WireError("too_late", f"{now_ms - at_ms} ms old, at most {MAX_AGE_MS}")
 
 
-def _summary(message: RawMessage, batch: SummaryBatch, rows: _Rows, plans: Sequence[Plan]) -> VerifiedSummary:
+def _summary(message: RawMessage, batch: Head, rows: _Rows, plans: Sequence[Plan]) -> VerifiedSummary:
     own, count = streams_of(plans, batch.probe_id), len(batch.stream_id)
     if own.issuperset(batch.stream_id):
         return VerifiedSummary(message, batch, rows.block, rows.first, np.arange(count))
@@ -273,7 +275,7 @@ def _summary(message: RawMessage, batch: SummaryBatch, rows: _Rows, plans: Seque
     return VerifiedSummary(message, batch, rows.block, rows.first, np.array(kept, dtype=np.int64), faults)
 
 
-def _fault(stream_id: int, batch: SummaryBatch, plans: Sequence[Plan]) -> StreamFault:
+def _fault(stream_id: int, batch: Head, plans: Sequence[Plan]) -> StreamFault:
     owner = owner_of(plans, stream_id)
     if owner is None:
         return StreamFault(stream_id, "not_member", f"stream {stream_id} is in no plan at {batch.slot_start_ms} ms")
