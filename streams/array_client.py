@@ -4,7 +4,7 @@ Connection, handshake, settings, queries, packets, compression and errors are th
 block are read and written by `streams.native`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from clickhouse_driver import Client
@@ -26,7 +26,7 @@ class ArrayClient(Client):  # type: ignore[misc]  # the driver has no types
     """A client whose blocks by column are arrays."""
 
     def select_columns(self, query: str) -> Columns:
-        """Return the columns of a query, empty ones when it has no row.
+        """Return the columns of a query; {} when it has no row.
 
         Raises:
             Exception: the driver's, as of `execute`.
@@ -40,7 +40,7 @@ class ArrayClient(Client):  # type: ignore[misc]  # the driver has no types
                 blocks = [packet.block for packet in self.packet_generator() if getattr(packet, "block", None)]
             finally:
                 self.connection.block_in = usual
-        return joined(_named(blocks))
+        return joined(map(_columns, blocks))
 
     def send_data(
         self,
@@ -117,7 +117,5 @@ def _write(out: Any, name: str, spec: str, column: Any) -> None:  # noqa: ANN401
         out.fout.write(content)
 
 
-def _named(blocks: Sequence[ColumnOrientedBlock]) -> Iterator[Columns]:
-    """Yield the blocks with rows; the first one, which tells the columns, when none has any."""
-    for block in [block for block in blocks if any(map(len, block.data))] or blocks[:1]:
-        yield dict(zip((name for name, _ in block.columns_with_types), block.data, strict=True))
+def _columns(block: ColumnOrientedBlock) -> Columns:
+    return dict(zip((name for name, _ in block.columns_with_types), block.data, strict=True))

@@ -126,8 +126,8 @@ def take(columns: Columns, rows: Ints) -> Columns:
 
 
 def joined(parts: Iterable[Columns]) -> Columns:
-    """Return blocks of the same columns as one, rows in the order given; those without a column add nothing."""
-    blocks = [part for part in parts if part]
+    """Return blocks of the same columns as one, rows in the order given; {} when none has a row."""
+    blocks = [part for part in parts if row_count(part) > 0]
     if len(blocks) <= 1:
         return blocks[0] if blocks else {}
     return {name: _joined([block[name] for block in blocks]) for name in blocks[0]}
@@ -150,10 +150,15 @@ def _taken(column: Column, rows: Ints) -> Column:
 
 def _joined(parts: Sequence[Any]) -> Column:
     if isinstance(parts[0], Ragged):
-        return Ragged(np.concatenate([part.lengths for part in parts]), np.concatenate([part.values for part in parts]))
-    if isinstance(parts[0], Words):
-        return _joined_words(parts)
-    return np.concatenate(parts)
+        return Ragged(_end_to_end([part.lengths for part in parts]), _end_to_end([part.values for part in parts]))
+    return _joined_words(parts) if isinstance(parts[0], Words) else _end_to_end(parts)
+
+
+def _end_to_end(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Return arrays as one; left to itself, numpy makes floats of signed and unsigned 64 bits."""
+    if len({part.dtype for part in parts}) == 1:
+        return np.concatenate(parts)
+    return np.concatenate(parts, dtype=np.int64, casting="same_kind")
 
 
 def _joined_words(parts: Sequence[Words]) -> Words:

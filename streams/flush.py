@@ -16,6 +16,7 @@ from schemas.tables import BATCH, KPI_1M, PROBE_HEALTH, QUARANTINE, SUMMARY_10S,
 from streams.blocks import insert_bisected
 from streams.breaker import Breaker
 from streams.columns import Columns, joined, row_at, row_count
+from streams.fold import SLOT_COLUMNS
 from streams.ledger import batch_row, fault_rows, rejected_batch_row, rejected_row
 from streams.messages import RawMessage
 from streams.registry import Registry
@@ -115,6 +116,7 @@ class _Work:
         self._registry = registry
         self._verdicts = verdicts
         self._now_ms = now_ms
+        self._own: Columns = {}  # the slots that this flush has stored
         self._refused: dict[int, list[StreamFault]] = {}
 
     def store_base(self) -> None:
@@ -122,7 +124,9 @@ class _Work:
         block = self._base()
         kept = [(number, len(verdict.kept)) for number, verdict in self._summaries()]
         owners = np.repeat(*np.array(kept, dtype=np.int64).reshape(-1, 2).T)
-        for position, text in insert_bisected(self._store, SUMMARY_10S, block).items():
+        refused = insert_bisected(self._store, SUMMARY_10S, block)
+        self._own = block if not refused else {}
+        for position, text in refused.items():
             (stream_id,) = row_at(block, position, "stream_id")
             self._refuse(int(owners[position]), stream_id, text)
 
@@ -148,7 +152,7 @@ class _Work:
             touched.setdefault(window_of(verdict.record.probe_id, verdict.record.slot_start_ms), []).append(number)
         if not touched:
             return 0
-        block, broken = fold_guarded(read_slots(self._store, sorted(touched)), written_ms=self._now_ms)
+        block, broken = fold_guarded(self._slots(sorted(touched)), written_ms=self._now_ms)
         for position, text in insert_bisected(self._store, KPI_1M, block).items():
             probe_id, minute, stream_id = row_at(block, position, "probe_id", "minute", "stream_id")
             for number in touched[probe_id, minute]:
@@ -157,6 +161,13 @@ class _Work:
             for number in touched[window]:
                 self._reject(number, "internal_error", f"fold: {text}")
         return row_count(block)
+
+    def _slots(self, windows: Sequence[Window]) -> Columns:
+        """Return all slots of the windows: those of messages stored whole are at hand, all others are read back."""
+        own = {name: self._own[name] for name in SLOT_COLUMNS} if self._own else {}
+        whole = [verdict.record for _, verdict in self._summaries() if own and not verdict.faults]
+        besides = [(record.probe_id, record.spool_id, record.seq) for record in whole]
+        return joined((read_slots(self._store, windows, besides), own))
 
     def store_rows(self, table: TableSpec, kind: type[Any], row: Callable[[Any], tuple[Any, ...]]) -> None:
         """Write the records of a kind that make one row each."""

@@ -1,6 +1,8 @@
 """Windows out of the store: read the slots of what was touched, fold them, and survive a fault in one of them."""
 
-from collections.abc import Sequence
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 import numpy as np
 
@@ -10,6 +12,9 @@ from streams.fold import MINUTE_S, fold
 from streams.store import Store
 
 Window = tuple[str, int]  # probe, minute in UTC seconds
+Identity = tuple[str, str, int]  # of a message: probe, spool, seq
+
+_NOBODY: Final = ("", str(uuid.UUID(int=0)), 0)  # an empty list has no type to the store
 
 
 def window_of(probe_id: str, slot_start_ms: int) -> Window:
@@ -17,14 +22,20 @@ def window_of(probe_id: str, slot_start_ms: int) -> Window:
     return probe_id, floor_ms(slot_start_ms, MINUTE_S * 1000) // 1000
 
 
-def read_slots(store: Store, windows: Sequence[Window]) -> Columns:
+def read_slots(store: Store, windows: Sequence[Window], besides: Iterable[Identity] = ()) -> Columns:
     """Return all slots of the windows, every revision of them.
+
+    Args:
+        store: from where.
+        windows: at least one.
+        besides: messages whose slots are at hand already; theirs are left out.
 
     Raises:
         StoreTransientError: the store is away.
         StorePermanentError: it refuses the query.
     """
     probes, minutes = [probe_id for probe_id, _ in windows], [minute for _, minute in windows]
+    known = sorted(besides) or [_NOBODY]
     return store.columns(
         "fold_slots",
         probes=sorted(set(probes)),
@@ -32,6 +43,9 @@ def read_slots(store: Store, windows: Sequence[Window]) -> Columns:
         until_s=max(minutes) + MINUTE_S,
         pair_probes=probes,
         pair_minutes=minutes,
+        known_probes=[probe_id for probe_id, _, _ in known],
+        known_spools=[spool_id for _, spool_id, _ in known],
+        known_seqs=[seq for _, _, seq in known],
     )
 
 

@@ -1,4 +1,4 @@
--- All revisions of all slots of the named (probe, minute) pairs, for the fold.
+-- All revisions of all slots of the named (probe, minute) pairs, for the fold; without what the named messages stored.
 -- No FINAL: the fold keeps the newest revision of a key itself, and a merge here would be paid for twice.
 SELECT
     s.probe_id AS probe_id,
@@ -57,8 +57,13 @@ SELECT
     s.backward_ipdv_count AS backward_ipdv_count
 FROM summary_10s AS s
 PREWHERE s.slot >= toDateTime(%(from_s)s, 'UTC') AND s.slot < toDateTime(%(until_s)s, 'UTC') AND s.probe_id IN %(probes)s
-WHERE (s.probe_id, toUnixTimestamp(toStartOfMinute(s.slot))) IN
+AND (s.probe_id, toUnixTimestamp(toStartOfMinute(s.slot))) IN
 (
     SELECT pair.1, pair.2
     FROM (SELECT arrayJoin(arrayZip(%(pair_probes)s, %(pair_minutes)s)) AS pair)
+)
+AND (s.probe_id, s.spool_id, s.seq) NOT IN
+(
+    SELECT known.1, toUUID(known.2), known.3
+    FROM (SELECT arrayJoin(arrayZip(%(known_probes)s, %(known_spools)s, %(known_seqs)s)) AS known)
 )

@@ -21,12 +21,12 @@ from streams import flush as flush_module
 from streams.breaker import BreakerTrippedError
 from streams.columns import Columns, array_of
 from streams.flush import Flusher
-from streams.fold import SLOT_COLUMNS
+from streams.fold import SLOT_COLUMNS, fold
 from streams.membership import Membership
 from streams.messages import RawMessage
 from streams.rows import summary_columns
 from streams.store import Store, StoreConfig
-from streams.windows import read_slots
+from streams.verify import VerifiedSummary
 
 pytestmark = pytest.mark.needs_engine
 CLOCK = SystemClock()
@@ -77,11 +77,11 @@ def deliver_with_kills(store: Store, messages: Sequence[RawMessage], chance: ran
 MEMORY: dict[tuple[Any, ...], dict[str, Any]] = {}
 
 
-def memory_slots(messages: Sequence[SummaryBatch]) -> Callable[[Store, Sequence[tuple[str, int]]], Columns]:
+def memory_slots(messages: Sequence[SummaryBatch]) -> Callable[[Store, Sequence[tuple[str, int]], object], Columns]:
     """Return the control's way to know a window: what this process has seen of it."""
     by_key = {(b.probe_id, b.spool_id, b.slot_start_ms // 1000, b.revision): slots_of([b]) for b in messages}
 
-    def read(store: Store, touched: Sequence[tuple[str, int]]) -> Columns:
+    def read(store: Store, touched: Sequence[tuple[str, int]], _besides: object) -> Columns:
         with sql(store.config) as run:
             newest = run(
                 "SELECT DISTINCT probe_id, toString(spool_id), toUnixTimestamp(slot), revision FROM summary_10s"
@@ -216,15 +216,48 @@ def test_a_row_that_the_store_refuses_is_quarantined_and_the_rest_is_stored(
         assert run("SELECT stored, quarantined FROM batch_latest") == [(2, 1)]
 
 
+def test_a_message_that_makes_no_rows_is_rejected_alone(
+    store: Store, store_config: StoreConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fragile(verified: Sequence[VerifiedSummary]) -> Columns:
+        if any(each.message.offset == 1 for each in verified):
+            raise ZeroDivisionError
+        return summary_columns(verified)
+
+    monkeypatch.setattr(flush_module, "summary_columns", fragile)
+    now_ms = fresh_ms()
+    batches = [wire.summary(slot_start_ms=now_ms, seq=seq) for seq in range(3)]
+    report = flusher(store).flush([wire.message(b, received_ms=now_ms, offset=n) for n, b in enumerate(batches)])
+    assert (report.quarantined, report.faults) == (1, 0)
+    with sql(store_config) as run:
+        assert run("SELECT offset, reason FROM quarantine_latest") == [(1, "internal_error")]
+        assert run("SELECT DISTINCT seq FROM summary_10s ORDER BY seq") == [(0,), (2,)]
+
+
+def test_streams_that_another_flush_stored_of_a_message_stay_in_its_window(
+    store: Store, store_config: StoreConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.membership.PLAN_GRACE_MS", 0)
+    minute_ms = floor_ms(fresh_ms(), 60_000)
+    batches = [wire.summary(slot_start_ms=minute_ms + seq * 10_000, seq=seq) for seq in range(2)]
+    messages = [wire.message(batch, received_ms=minute_ms, offset=batch.seq) for batch in batches]
+    flusher(store).flush(messages[:1])
+    (later,) = wire.membership(from_ms=minute_ms + 10_000).plans
+    (narrow,) = wire.membership(streams={wire.STREAMS[0]: wire.PROBE}).plans
+    report = flusher(store, Membership([narrow, later])).flush(messages)
+    assert report.faults == len(wire.STREAMS) - 1
+    assert windows(store_config) == fold_plainly(slots_of(batches))
+
+
 def test_a_window_that_does_not_fold_takes_only_its_own_message_with_it(
     store: Store, store_config: StoreConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def spoilt(store: Store, touched: Sequence[tuple[str, int]]) -> Columns:
-        block = read_slots(store, touched)
-        bad = [probe == wire.OTHER_PROBE for probe in block["probe_id"].tolist()]
-        return block | {"revision": np.where(bad, None, np.asarray(block["revision"]))}
+    def spoilt(slots: Columns, *, written_ms: int) -> Columns:
+        if wire.OTHER_PROBE in slots["probe_id"].tolist():
+            raise ValueError("a fault of ours")
+        return fold(slots, written_ms=written_ms)
 
-    monkeypatch.setattr(flush_module, "read_slots", spoilt)
+    monkeypatch.setattr("streams.windows.fold", spoilt)
     now_ms = fresh_ms()
     good = wire.summary(slot_start_ms=now_ms)
     bad = wire.summary(wire.OTHER_STREAMS, slot_start_ms=now_ms, probe_id=wire.OTHER_PROBE)
