@@ -16,12 +16,14 @@ from schemas.clock import SystemClock, floor_ms, wall_ms
 from schemas.errors import ConfigError, StorePermanentError, StoreTransientError, UnavailableError
 from schemas.tables import INCIDENT_EVENT, MESH, SUMMARY_10S, TABLES, TableSpec
 from streams import migrate as migrations
-from streams.block import block_of, packed
+from streams.block import block_of, head_of, packed
 from streams.blocks import insert_bisected
-from streams.columns import Columns, array_of, lists, repeated
+from streams.columns import Columns, array_of, lists, repeated, row_at
+from streams.fold import SLOT_COLUMNS
 from streams.rows import summary_columns
 from streams.store import Store, StoreConfig, open_store
 from streams.verify import VerifiedSummary
+from streams.windows import read_slots, window_of
 
 pytestmark = pytest.mark.needs_engine
 MESH_ROW = ("m", "v1", 60, "Asia/Shanghai", "{}")
@@ -31,7 +33,7 @@ def base_columns(streams: tuple[int, ...] = wire.STREAMS) -> Columns:
     now_ms = floor_ms(wall_ms(SystemClock()), 10_000)  # older rows would fall to the retention at once
     batch = wire.summary(streams, slot_start_ms=now_ms)
     block = block_of([packed(batch)])
-    return summary_columns([VerifiedSummary(wire.message(batch), batch, block, 0, np.arange(len(streams)))])
+    return summary_columns([VerifiedSummary(wire.message(batch), head_of(batch), block, 0, np.arange(len(streams)))])
 
 
 def test_every_table_has_the_columns_that_the_schemas_name_in_their_order(store_config: StoreConfig) -> None:
@@ -112,6 +114,23 @@ def test_a_block_that_was_given_is_not_changed_by_inserting_it(store: Store) -> 
     before = lists(block)
     store.insert_columns(SUMMARY_10S, block)
     assert lists(block) == before
+
+
+def test_arrays_and_lists_are_stored_and_read_alike(store: Store, store_config: StoreConfig) -> None:
+    block, spools = base_columns(), (str(uuid.UUID(int=1)), str(uuid.UUID(int=2 << 64 | 3)))
+    store.insert_columns(SUMMARY_10S, block | {"spool_id": repeated(spools[0], 3)})
+    store.insert_columns(SUMMARY_10S, lists(block) | {"spool_id": [spools[1]] * 3})
+    with sql(store_config) as run:
+        shown = ", ".join(SLOT_COLUMNS)
+        plain = run(f"SELECT {shown} FROM summary_10s ORDER BY spool_id, stream_id")  # noqa: S608 - constants
+    names = [name for name in SLOT_COLUMNS if name not in ("spool_id", "slot")]
+    told = [dict(zip(SLOT_COLUMNS, row, strict=True)) for row in plain]
+    assert [[row[name] for name in names] for row in told[:3]] == [[row[name] for name in names] for row in told[3:]]
+    probe_id, slot = row_at(block, 0, "probe_id", "slot")
+    found = lists(read_slots(store, [window_of(probe_id, slot * 1000)]))
+    rows = sorted(zip(*(found[name] for name in ("spool_id", "stream_id", *names)), strict=True), key=lambda r: r[:2])
+    assert [row[2:] for row in rows] == [tuple(row[name] for name in names) for row in told]
+    assert sorted({row[0] for row in rows}) == sorted(spools)
 
 
 def test_the_larger_revision_is_what_readers_see(store: Store, store_config: StoreConfig) -> None:

@@ -7,14 +7,16 @@ from hypothesis import strategies as st
 
 from schemas.errors import ConfigError, StorePermanentError, StoreTransientError, UnavailableError
 from schemas.tables import MESH
+from streams.array_client import ArrayClient
 from streams.binding import bind, literal
 from streams.store import Store, StoreConfig, store_config
 
 
-class Driver:
+class Driver(ArrayClient):
     """A client that fails as told."""
 
     def __init__(self, error: Exception) -> None:
+        super().__init__("127.0.0.1")
         self._error = error
         self.disconnects = 0
 
