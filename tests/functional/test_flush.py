@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from support import wire_messages as wire
 from support.plain_fold import fold_plainly
-from support.produced import messages_of, produce, slots_of
+from support.produced import messages_of, produce, slot_columns, slots_of
 from support.stores import FixedRegistry, sql, windows
 
 from schemas.clock import SystemClock, floor_ms, wall_ms
@@ -19,9 +19,9 @@ from schemas.records import SummaryBatch
 from schemas.topics import SUMMARY
 from streams import flush as flush_module
 from streams.breaker import BreakerTrippedError
-from streams.columns import Columns, array_of
+from streams.columns import Columns
 from streams.flush import Flusher
-from streams.fold import SLOT_COLUMNS, fold
+from streams.fold import fold
 from streams.membership import Membership
 from streams.messages import RawMessage
 from streams.rows import summary_columns
@@ -90,7 +90,7 @@ def memory_slots(messages: Sequence[SummaryBatch]) -> Callable[[Store, Sequence[
             SEEN.add(key)
             MEMORY.update({(*key, slot["stream_id"]): slot for slot in by_key[key]})
         held = [s for s in MEMORY.values() if (s["probe_id"], s["slot"] // 60 * 60) in set(touched)]
-        return {name: array_of([slot[name] for slot in held]) for name in SLOT_COLUMNS}
+        return slot_columns(held)
 
     return read
 

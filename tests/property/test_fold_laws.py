@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.plain_fold import SUMMED, Slot, fold_plainly
+from support.produced import slot_columns
 
 from schemas.tables import KPI_1M
-from streams.columns import array_of, lists
+from streams.columns import lists
 from streams.fold import SLOT_COLUMNS, fold
 
 WAYS = ("rtt_", "forward_", "backward_")
@@ -56,7 +57,7 @@ def sets(draw: st.DrawFn) -> list[Slot]:
 
 
 def folded(held: list[Slot]) -> dict[tuple[str, int, int], dict[str, Any]]:
-    block = lists(fold({name: array_of([slot[name] for slot in held]) for name in SLOT_COLUMNS}, written_ms=5))
+    block = lists(fold(slot_columns(held), written_ms=5))
     assert sorted(block) == sorted(KPI_1M.columns)
     rows = [dict(zip(block, values, strict=True)) for values in zip(*block.values(), strict=True)]
     assert {row.pop("written_ms") for row in rows} == {5}
@@ -98,7 +99,7 @@ def test_a_new_slot_or_a_larger_revision_raises_the_version_of_its_window(held: 
 
 
 def test_no_slots_are_no_rows() -> None:
-    assert fold({name: array_of([]) for name in SLOT_COLUMNS}, written_ms=0) == {}
+    assert fold(slot_columns([]), written_ms=0) == {}
 
 
 @pytest.mark.parametrize("loaded", [0, 1])

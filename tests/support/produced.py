@@ -11,6 +11,8 @@ from support.plain_fold import Slot
 from schemas.codec import pack_histograms, unpack_histograms
 from schemas.records import DelayColumns, SummaryBatch
 from schemas.tables import COUNTS
+from streams.columns import Columns, array_of
+from streams.fold import SLOT_COLUMNS
 from streams.messages import RawMessage
 
 STREAMS_OF = {wire.PROBE: wire.STREAMS, wire.OTHER_PROBE: wire.OTHER_STREAMS}
@@ -99,3 +101,8 @@ def _slots(batch: SummaryBatch) -> list[Slot]:
             slot[f"{way}_ipdv_bin"], slot[f"{way}_ipdv_count"] = unpack_histograms(delay.ipdv_histogram)[position]
         slots.append(slot)
     return slots
+
+
+def slot_columns(slots: Sequence[Slot]) -> Columns:
+    """Return slots as what `fold` reads."""
+    return {name: array_of([slot[name] for slot in slots]) for name in SLOT_COLUMNS}
