@@ -27,6 +27,7 @@ from schemas.mesh import Mesh
 from schemas.mesh_slice import probe_slice, slice_to_json
 from streams.app import WorkerConfig
 from streams.intake import EXIT_BREAKER
+from streams.rollup import RollupConfig
 from streams.store import StoreConfig
 
 
@@ -39,6 +40,11 @@ def worker_part(place: Place, bootstrap: str, store: StoreConfig) -> Part:
     """Return the worker: verify, fold, store."""
     part = _part(place, "worker", WorkerConfig(bootstrap=bootstrap, store=store))
     return dataclasses.replace(part, final_codes=frozenset({EXIT_BREAKER}))
+
+
+def rollup_part(place: Place, store: StoreConfig) -> Part:
+    """Return the rollup: hours and local days out of minutes."""
+    return _part(place, "rollup", RollupConfig(store=store))
 
 
 def evaluator_part(place: Place, settings: Settings, store: StoreConfig, mesh: str) -> Part:

@@ -18,7 +18,16 @@ from deploy.embedded.clickhouse.launch import clickhouse_part
 from deploy.embedded.clickhouse.logins import Login
 from deploy.embedded.kafka.broker import broker_part
 from deploy.embedded.kafka.config import BrokerPlace
-from deploy.parts import agent_part, evaluator_part, page_config, page_part, probe_files, reflector_part, worker_part
+from deploy.parts import (
+    agent_part,
+    evaluator_part,
+    page_config,
+    page_part,
+    probe_files,
+    reflector_part,
+    rollup_part,
+    worker_part,
+)
 from deploy.place import READER, WRITER, Address, Place
 from deploy.ports import require_free
 from deploy.settings import Settings
@@ -48,7 +57,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stack:
-    """A running stack: broker and store; worker and page; the edge: in a lab reflector and probes, then evaluator."""
+    """A running stack: broker and store; worker, rollup, page; the edge: reflector and probes of a lab, evaluator."""
 
     def __init__(self, groups: Sequence[Supervisor], edge: ExitStack, address: Address, mesh: Mesh) -> None:
         self.address = address
@@ -116,8 +125,8 @@ def running_stack(
         _make_right(settings, mesh, writer, bootstrap, clock)
         address = Address(mesh=mesh.id, bootstrap=bootstrap, writer=writer, reader=reader, page_url=page_url(page))
         write_config(place.address_file, address)
-        say("starting worker and page")
-        parts = [worker_part(place, bootstrap, writer), page_part(place, page)]
+        say("starting worker, rollup and page")
+        parts = [worker_part(place, bootstrap, writer), rollup_part(place, writer), page_part(place, page)]
         groups.append(stack.enter_context(Supervisor(parts)))
         edge = stack.enter_context(ExitStack())
         if netns is not None:

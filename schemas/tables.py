@@ -72,18 +72,21 @@ SUMMARY_10S: Final = TableSpec(
         "received_ms",
     ),
 )
-KPI_1M: Final = TableSpec(
-    name="kpi_1m",
-    columns=(
-        *_words("stream_id minute probe_id version mesh slots complete_slots clock_synchronised clock_error_us"),
-        *_words("probe_sick_slots loaded_slots"),
-        *COUNTS,
-        *delay_columns(),
-        *(f"loaded_{count}" for count in COUNTS),
-        *delay_columns("loaded_"),
-        "written_ms",
-    ),
+_WINDOW: Final = (
+    *_words("slots complete_slots clock_synchronised clock_error_us probe_sick_slots loaded_slots"),
+    *COUNTS,
+    *delay_columns(),
+    *(f"loaded_{count}" for count in COUNTS),
+    *delay_columns("loaded_"),
+    "written_ms",
 )
+KPI_1M: Final = TableSpec(name="kpi_1m", columns=(*_words("stream_id minute probe_id version mesh"), *_WINDOW))
+KPI_1H: Final = TableSpec(name="kpi_1h", columns=(*_words("stream_id hour probe_id version mesh minutes"), *_WINDOW))
+KPI_1D: Final = TableSpec(
+    name="kpi_1d",
+    columns=(*_words("stream_id day timezone probe_id version mesh start seconds minutes"), *_WINDOW),
+)
+ROLLUP_CHECKPOINT: Final = TableSpec(name="rollup_checkpoint", columns=_words("tier mesh timezone rule until_ms at_ms"))
 BATCH: Final = TableSpec(
     name="batch",
     columns=_words(
@@ -157,6 +160,9 @@ DELIVERY: Final = TableSpec(
 TABLES: Final = (
     SUMMARY_10S,
     KPI_1M,
+    KPI_1H,
+    KPI_1D,
+    ROLLUP_CHECKPOINT,
     BATCH,
     QUARANTINE,
     PROBE_HEALTH,
@@ -175,6 +181,8 @@ RETENTION_DAYS: Final[dict[Profile, dict[str, int]]] = {
     "embedded": {
         "SUMMARY_DAYS": 16,
         "KPI_MINUTE_DAYS": 400,
+        "KPI_HOUR_DAYS": 730,
+        "KPI_DAY_DAYS": 3650,
         "BATCH_DAYS": 400,
         "QUARANTINE_DAYS": 90,
         "HEALTH_DAYS": 400,
@@ -184,6 +192,8 @@ RETENTION_DAYS: Final[dict[Profile, dict[str, int]]] = {
     "production": {
         "SUMMARY_DAYS": 100,
         "KPI_MINUTE_DAYS": 400,
+        "KPI_HOUR_DAYS": 730,
+        "KPI_DAY_DAYS": 3650,
         "BATCH_DAYS": 400,
         "QUARANTINE_DAYS": 90,
         "HEALTH_DAYS": 400,

@@ -160,6 +160,23 @@ class Store:
             inserting=True,
         )
 
+    def run(self, statement_name: str, /, **params: Param) -> None:
+        """Run a named statement that writes what it selects; the engine reads and writes, nothing travels.
+
+        Args:
+            statement_name: `name` of `schemas/queries/name.sql`, an INSERT SELECT.
+            **params: as for `rows`.
+
+        Raises:
+            ValueError, TypeError: as for `rows`.
+            StoreTransientError: unknown how much is written; the same statement may be run again.
+            StorePermanentError: refused.
+            UnavailableError: no such table or no right to write.
+        """
+        text = bind(query_text(statement_name), params, name=statement_name)
+        where = f"statement {statement_name}"
+        self._ask(where, lambda: self._client.execute(text, settings=INSERT_SETTINGS), inserting=True)
+
     def execute_ddl(self, statement: str) -> None:
         """Run one statement of a migration.
 

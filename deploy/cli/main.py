@@ -23,6 +23,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "spool": ("deploy.cli.spool", "Show what a probe holds on its disk; send a stretch of it again."),
     "reflector": ("deploy.cli.reflector", "Answer the test packets of the mesh's probes."),
     "worker": ("deploy.cli.worker", "Verify, fold and store what arrives."),
+    "rollup": ("deploy.cli.rollup", "Keep hours and local days in step with the minutes."),
     "evaluator": ("deploy.cli.evaluator", "Judge, converge and deliver."),
     "incident": ("deploy.cli.incident", "List incidents, show one, acknowledge it."),
     "page": ("deploy.cli.page", "Serve the posture page."),
