@@ -26,15 +26,16 @@ def produce(
     slots: int,
     streams_of: Mapping[str, Sequence[int]] = STREAMS_OF,
     mesh: str = wire.MESH,
+    late_ms: int = 10 * 86_400_000,
 ) -> list[SummaryBatch]:
-    """Return the batches of the probes over `slots` slots before `now_ms`, a few of them ten days late."""
+    """Return the batches of the probes over `slots` slots before `now_ms`, one in twenty `late_ms` older."""
     chance = random.Random(seed)  # noqa: S311 - a test wants the same numbers again
     seqs: dict[tuple[str, str], int] = {}
     batches = []
     for number in range(slots):
         for probe_id, streams in streams_of.items():
-            late_ms = 10 * 86_400_000 if chance.random() < 0.05 else 0
-            slot_ms = now_ms - now_ms % 10_000 - number * 10_000 - late_ms
+            older_ms = late_ms if chance.random() < 0.05 else 0
+            slot_ms = (now_ms - older_ms) // 10_000 * 10_000 - number * 10_000
             for spool_id in (wire.SPOOL, wire.SECOND_SPOOL)[: 2 if chance.random() < 0.2 else 1]:
                 for revision in range(1, chance.choice((1, 1, 3)) + 1):
                     seq = seqs[probe_id, spool_id] = seqs.get((probe_id, spool_id), -1) + 1

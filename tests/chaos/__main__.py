@@ -1,0 +1,62 @@
+"""`python -m chaos [--seed N] [--seeds K] [--long]`, with tests/ on the path: what `make chaos` runs."""
+
+import argparse
+import secrets
+import sys
+
+from chaos.plan import FAULTS, LONG, SHORT
+from chaos.run import Outcome, run_seed
+from chaos.stage import running_stage
+from chaos.worker import BROKEN
+
+
+def main(argv: list[str]) -> int:
+    """Run seeds and say what became of each; 1 when one does not hold, or a broken guard goes unnoticed."""
+    parser = argparse.ArgumentParser(prog="chaos", description=__doc__)
+    parser.add_argument("--seed", type=int, help="of the first run; a fresh one by default")
+    parser.add_argument("--seeds", type=int, default=1, help="how many, one after the other")
+    parser.add_argument("--long", action="store_true", help="more faults a seed")
+    parser.add_argument("--broken", choices=sorted(BROKEN), default="whole", help="the guard that the workers lack")
+    asked = parser.parse_args(argv)
+    first = asked.seed if asked.seed is not None else secrets.randbelow(1_000_000)
+    outcomes = []
+    with running_stage() as stage:
+        for seed in range(first, first + asked.seeds):
+            _say(f"seed {seed}")
+            outcomes.append(run_seed(stage, seed, LONG if asked.long else SHORT, _say, asked.broken))
+            _tell(outcomes[-1])
+    _sum(outcomes)
+    held = all(outcome.holds for outcome in outcomes)
+    return int(held == (asked.broken != "whole"))
+
+
+def _tell(outcome: Outcome) -> None:
+    verdict = outcome.verdict
+    if verdict is None:
+        _say(f"seed {outcome.seed}: NOT ALL STORED: {outcome.text}")
+        return
+    counts = f"{verdict.messages} messages, {verdict.summaries} summaries, {verdict.windows} windows"
+    beside = f"{outcome.restarts} restarts of a worker, {outcome.repeats} repeats, {outcome.seconds:.0f} s"
+    _say(f"seed {outcome.seed}: {'equal to the oracle' if verdict.holds else 'WRONG'}: {counts}; {beside}")
+    if not verdict.holds:
+        _say(f"  lost {verdict.lost}, doubled {verdict.doubled}, poison not kept {verdict.unkept_poison}")
+        _say(f"  in quarantine for nothing {verdict.unasked_quarantine}")
+        _say(f"  wrong windows {len(verdict.wrong_windows)}: {verdict.wrong_windows[:3]}: {verdict.first_wrong}")
+
+
+def _sum(outcomes: list[Outcome]) -> None:
+    done = [fault.kind for outcome in outcomes for fault in outcome.faults]
+    for kind, ids in FAULTS.items():
+        _say(f"{kind} ({ids}): {done.count(kind)}")
+    verdicts = [outcome.verdict for outcome in outcomes if outcome.verdict is not None]
+    totals = f"{sum(each.summaries for each in verdicts)} summaries, {sum(each.windows for each in verdicts)} windows"
+    wrong = [outcome.seed for outcome in outcomes if not outcome.holds]
+    _say(f"{len(outcomes)} seeds: {totals}, {sum(outcome.seconds for outcome in outcomes):.0f} s, not held: {wrong}")
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
