@@ -2,9 +2,11 @@
 
 from collections import deque
 from collections.abc import Sequence
+from operator import is_
 from typing import Final
 
 from schemas.errors import UnavailableError
+from streams.messages import RawMessage
 from streams.verify import Rejected, Verdict
 
 FAULTS: Final = ("schema", "bounds", "internal_error", "refused_by_store")  # what a fault of ours looks like
@@ -25,14 +27,19 @@ class Breaker:
         self._recent: dict[str, deque[bool]] = {}
         self._heard_ms: dict[str, int] = {}
         self._foreign_in_a_row = 0
+        self._last: tuple[RawMessage, ...] = ()
 
     def observe(self, verdicts: Sequence[Verdict], *, now_ms: int) -> None:
-        """Take note of verdicts.
+        """Take note of verdicts; those of the very messages of the last call count once.
 
         Raises:
             BreakerTrippedError: more than half of the probes heard in the last minute are mostly wrong, or a thousand
                 messages in a row have nobody's valid signature.
         """
+        messages = tuple(verdict.message for verdict in verdicts)
+        if len(messages) == len(self._last) and all(map(is_, messages, self._last)):
+            return  # the store did not take them and they are judged again: that makes no probe worse
+        self._last = messages
         for verdict in verdicts:
             self._note(verdict, now_ms)
         if self._foreign_in_a_row >= MAX_FOREIGN_IN_A_ROW:

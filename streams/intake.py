@@ -13,15 +13,19 @@ import msgspec
 import structlog
 
 from schemas.clock import Clock, wall_ms
-from schemas.errors import StoreTransientError
+from schemas.errors import StorePermanentError, StoreTransientError, UnavailableError
 from streams.breaker import BreakerTrippedError
 from streams.flush import FlushReport
 from streams.messages import RawMessage
+from streams.store_errors import REMEDIES, cause_of
 
 EXIT_UNKNOWN: Final = 1  # an error nobody foresaw: the restart repeats what was not acknowledged
 EXIT_BREAKER: Final = 3  # most is suddenly wrong: a restart alone will not help
 FIRST_WAIT_S: Final = 0.1
 LONGEST_WAIT_S: Final = 5.0
+SAID_EVERY_S: Final = 60.0  # one line for a fault that lasts, not one a try
+# Rows are found out and quarantined below; what comes up to here blames the store or the deployment, never a message.
+_MENDED_ELSEWHERE: Final = (StoreTransientError, StorePermanentError, UnavailableError)
 
 log = structlog.get_logger(__name__)
 
@@ -51,10 +55,20 @@ class Counters(msgspec.Struct, kw_only=True):
     windows: int = 0
     flushes: int = 0
     retries: int = 0
+    paused: dict[str, int] = msgspec.field(default_factory=dict)  # of those, by cause: a key of `REMEDIES`
+    paused_ms: int = 0  # the present pause lasts so long; 0 when the store takes what comes
     forgotten: int = 0
     pending: int = 0
     last_age_ms: int = 0  # of the oldest message of the last flush, when it was stored
     last_flush_ms: int = 0  # how long it took
+
+
+class _Pause(NamedTuple):
+    """The store takes nothing, since when, and what was last said of it; monotonic times."""
+
+    since_ns: int
+    said_cause: str = ""
+    said_ns: int = 0
 
 
 class Intake:
@@ -86,6 +100,7 @@ class Intake:
         self._fatal = fatal
         self._pending: list[Taken] = []
         self._assignment = 0
+        self._pause: _Pause | None = None
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
 
@@ -131,19 +146,45 @@ class Intake:
         while True:
             try:
                 await self._store_once(messages)
-            except StoreTransientError as err:
-                self.counters.retries += 1
-                log.warning("store away", waiting_messages=len(self._pending), again_in_s=wait_s, error=str(err))
+            except BreakerTrippedError as err:
+                self._fatal(EXIT_BREAKER, str(err))
+            except _MENDED_ELSEWHERE as err:
+                self._note_pause(err, wait_s)
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, LONGEST_WAIT_S)
                 if self._assignment != assignment:
                     return False
-            except BreakerTrippedError as err:
-                self._fatal(EXIT_BREAKER, str(err))
             except Exception as err:  # noqa: BLE001 - unknown: nothing is acknowledged, a restart repeats it
                 self._fatal(EXIT_UNKNOWN, f"{type(err).__name__}: {err}")
             else:
+                self._note_return()
                 return self._assignment == assignment
+
+    def _note_pause(self, err: Exception, wait_s: float) -> None:
+        """Count a failed try; say it when it is new, of another cause, or lasts."""
+        now_ns, cause = self._clock.mono_ns(), cause_of(err)
+        self.counters.retries += 1
+        self.counters.paused[cause] = self.counters.paused.get(cause, 0) + 1
+        pause = self._pause or _Pause(since_ns=now_ns)
+        self.counters.paused_ms = (now_ns - pause.since_ns) // 1_000_000
+        if cause != pause.said_cause or now_ns - pause.said_ns >= SAID_EVERY_S * 1e9:
+            pause = pause._replace(said_cause=cause, said_ns=now_ns)
+            log.error(
+                "store takes nothing, partitions wait",
+                cause=cause,
+                remedy=REMEDIES[cause],
+                waiting_messages=len(self._pending),
+                paused_ms=self.counters.paused_ms,
+                again_in_s=wait_s,
+                error=str(err),
+            )
+        self._pause = pause
+
+    def _note_return(self) -> None:
+        if self._pause is not None:
+            paused_ms = (self._clock.mono_ns() - self._pause.since_ns) // 1_000_000
+            log.info("store takes again", paused_ms=paused_ms, waiting_messages=len(self._pending))
+        self._pause, self.counters.paused_ms = None, 0
 
     async def _store_once(self, messages: Sequence[RawMessage]) -> None:
         started_ns = self._clock.mono_ns()

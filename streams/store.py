@@ -16,11 +16,12 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 from clickhouse_driver import errors as driver_errors
 
-from schemas.errors import ConfigError, StorePermanentError, StoreTransientError, UnavailableError
+from schemas.errors import ConfigError, StorePermanentError
 from schemas.tables import DATABASE, TableSpec
 from streams.array_client import ArrayClient
 from streams.binding import Param, bind
 from streams.columns import Column, Columns, row_count
+from streams.store_errors import AWAY, DEPLOYMENT_CODES, TRANSIENT_CODES, DeploymentError, StorePausedError, paused
 
 T = TypeVar("T")
 
@@ -30,13 +31,6 @@ QUERIES: Final = "schemas.queries"
 INSERT_SETTINGS: Final = {"insert_deduplicate": 0, "async_insert": 0, "optimize_on_insert": 0}
 MAX_BLOCK_ROWS: Final = 1_048_576  # one insert is one block, so that it is taken or refused as a whole
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
-
-# The engine's numbers for what may pass.
-_AWAY: Final = frozenset((3, 32, 198, 203, 204, 209, 210, 225, 236, 279, 285, 286, 319, 364, 394, 439, 519, 999))
-_BUSY_OR_FULL: Final = frozenset((74, 75, 159, 160, 202, 241, 242, 243, 252, 373, 425, 473, 499, 692, 745))
-TRANSIENT_CODES: Final = _AWAY | _BUSY_OR_FULL
-# The engine's numbers for: no such table, column, database or setting, no right, wrong login. No row is to blame.
-DEPLOYMENT_CODES: Final = frozenset((16, 47, 48, 60, 62, 81, 115, 164, 192, 193, 194, 390, 452, 497, 516))
 
 _NETWORK_ERRORS: Final = (
     OSError,
@@ -210,7 +204,7 @@ class Store:
             return call()
         except _NETWORK_ERRORS as err:
             self._client.disconnect()
-            raise StoreTransientError(f"{where}: no answer ({type(err).__name__}: {_line(err)})") from err
+            raise StorePausedError(f"{where}: no answer ({type(err).__name__}: {_line(err)})", AWAY) from err
         except driver_errors.ServerException as err:
             raise _translated(err, where, inserting=inserting) from err
         except _VALUE_ERRORS as err:
@@ -260,9 +254,9 @@ def query_text(name: str) -> str:
 def _translated(err: driver_errors.ServerException, where: str, *, inserting: bool) -> Exception:
     text = f"{where}: code {err.code}: {_line(err)}"
     if err.code in TRANSIENT_CODES:
-        return StoreTransientError(text)
+        return paused(err.code, text)
     if inserting and err.code in DEPLOYMENT_CODES:
-        return UnavailableError(f"{text}; are the migrations applied, and may this login write?")
+        return DeploymentError(text)
     return StorePermanentError(text)
 
 

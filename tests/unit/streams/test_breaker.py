@@ -1,5 +1,6 @@
 """The breaker: our fault stops the worker, a sender's or a stranger's does not."""
 
+import msgspec
 import pytest
 from support import wire_messages as wire
 
@@ -12,11 +13,11 @@ MESSAGE = wire.message(wire.heartbeat())
 
 
 def good(probe_id: str) -> Verdict:
-    return VerifiedHeartbeat(MESSAGE, wire.heartbeat(probe_id=probe_id))
+    return VerifiedHeartbeat(msgspec.structs.replace(MESSAGE), wire.heartbeat(probe_id=probe_id))
 
 
 def bad(probe_id: str, reason: QuarantineReason = "schema", *, signed: bool = True) -> Verdict:
-    return Rejected(MESSAGE, reason, "", Claim(probe_id=probe_id), signed)
+    return Rejected(msgspec.structs.replace(MESSAGE), reason, "", Claim(probe_id=probe_id), signed)
 
 
 def test_it_trips_when_most_probes_are_suddenly_wrong() -> None:
@@ -56,3 +57,12 @@ def test_a_probe_that_fell_silent_is_not_counted() -> None:
     breaker.observe([bad("c")] * (LEAST_FAULTS - 1), now_ms=59_999)
     with pytest.raises(BreakerTrippedError):
         breaker.observe([bad("c")], now_ms=60_000)
+
+
+def test_what_the_store_did_not_take_is_judged_again_and_counts_once() -> None:
+    breaker = Breaker()
+    batch = [bad("a"), bad("b", "unknown_key", signed=False), *[bad("a")] * (LEAST_FAULTS - 2)]
+    for _ in range(MAX_FOREIGN_IN_A_ROW):
+        breaker.observe(batch, now_ms=0)
+    with pytest.raises(BreakerTrippedError):
+        breaker.observe([bad("a")], now_ms=0)

@@ -6,15 +6,17 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NoReturn
 
 import pytest
+from structlog.testing import capture_logs
 from support import wire_messages as wire
 
 from schemas.clock import ManualClock
-from schemas.errors import StoreTransientError
+from schemas.errors import IsochroneError, StorePermanentError, StoreTransientError, UnavailableError
 from streams import intake as intake_module
 from streams.breaker import BreakerTrippedError
 from streams.flush import FlushReport
 from streams.intake import EXIT_BREAKER, EXIT_UNKNOWN, Intake
 from streams.messages import RawMessage
+from streams.store_errors import DEPLOYMENT, REMEDIES, UNKNOWN, DeploymentError, paused
 
 Store = Callable[[Sequence[RawMessage]], FlushReport]
 
@@ -43,12 +45,18 @@ class Seen:
         self._acked.append(self.offset)
 
 
-def played(store: Store, act: Callable[[Intake], Coroutine[None, None, None]], *, batch: int = 100) -> Intake:
+def played(
+    store: Store,
+    act: Callable[[Intake], Coroutine[None, None, None]],
+    *,
+    batch: int = 100,
+    clock: ManualClock | None = None,
+) -> Intake:
     """Run an act on an intake over this store; return the intake."""
 
     async def run() -> Intake:
         with ThreadPoolExecutor(1) as executor:
-            intake = Intake(store, executor, ManualClock(), batch=batch, fatal=die)
+            intake = Intake(store, executor, clock or ManualClock(), batch=batch, fatal=die)
             await asyncio.wait_for(act(intake), 10)
         return intake
 
@@ -84,7 +92,7 @@ def test_messages_are_acknowledged_in_order_after_they_are_stored() -> None:
     assert intake.counters.messages == 7
 
 
-def test_a_store_that_is_away_is_asked_again_with_the_same_messages() -> None:
+def test_f07_a_store_that_is_away_is_asked_again_with_the_same_messages() -> None:
     calls: list[list[int]] = []
     acked: list[int] = []
 
@@ -102,6 +110,71 @@ def test_a_store_that_is_away_is_asked_again_with_the_same_messages() -> None:
     assert played(store, act).counters.retries == 3
     assert calls == [[1, 2]] * 4
     assert acked == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (paused(252, "code 252"), "too many parts"),
+        (paused(243, "code 243"), "disk full"),
+        (paused(242, "code 242"), "read-only"),
+        (DeploymentError("code 60"), DEPLOYMENT),
+        (StorePermanentError("the ledger is refused"), UNKNOWN),
+        (UnavailableError("64 rows refused"), UNKNOWN),
+    ],
+)
+def test_what_no_message_is_to_blame_for_is_waited_out_and_said_once_with_its_remedy(
+    error: IsochroneError, cause: str
+) -> None:
+    acked: list[int] = []
+    calls: list[list[RawMessage]] = []
+
+    def store(messages: Sequence[RawMessage]) -> FlushReport:
+        calls.append(list(messages))
+        assert acked == []
+        if len(calls) < 5:
+            raise error
+        return report(messages)
+
+    async def act(intake: Intake) -> None:
+        await put(intake, acked, (1, 2))
+        await intake.flush()
+
+    with capture_logs() as said:
+        counters = played(store, act).counters
+    assert acked == [1, 2]
+    assert all(call == calls[0] for call in calls)
+    assert (counters.paused, counters.paused_ms) == ({cause: 4}, 0)
+    first, back = said
+    assert (first["event"], first["cause"], first["remedy"]) == (
+        "store takes nothing, partitions wait",
+        cause,
+        REMEDIES[cause],
+    )
+    assert back["event"] == "store takes again"
+
+
+def test_a_pause_that_lasts_or_changes_its_cause_is_said_again() -> None:
+    clock = ManualClock()
+    errors = [paused(252, "a")] * 3 + [paused(243, "b")] * 4
+    seen_ms: list[int] = []
+
+    def store(messages: Sequence[RawMessage]) -> FlushReport:
+        clock.advance_s(25)
+        if errors:
+            raise errors.pop(0)
+        return report(messages)
+
+    async def act(intake: Intake) -> None:
+        await put(intake, [], (1,))
+        await intake.flush()
+        seen_ms.append(intake.counters.paused_ms)
+
+    with capture_logs() as said:
+        played(store, act, clock=clock)
+    assert [line.get("cause") for line in said] == ["too many parts", "disk full", "disk full", None]
+    assert said[-1]["paused_ms"] == 175_000
+    assert seen_ms == [0]
 
 
 @pytest.mark.parametrize(
@@ -128,7 +201,7 @@ def test_any_other_error_ends_the_process_and_acknowledges_nothing(error: Except
     assert acked == []
 
 
-def test_partitions_that_change_hands_in_mid_flush_leave_nothing_acknowledged() -> None:
+def test_f22_partitions_that_change_hands_in_mid_flush_leave_nothing_acknowledged() -> None:
     acked: list[int] = []
     under_way = asyncio.Event()
 
