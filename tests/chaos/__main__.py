@@ -1,10 +1,11 @@
-"""`python -m chaos [--seed N] [--seeds K] [--long]`, with tests/ on the path: what `make chaos` runs."""
+"""`python -m chaos [--seed N] [--seeds K] [--profile short|long]`, with tests/ on the path: what `make chaos` runs."""
 
 import argparse
+import logging
 import secrets
 import sys
 
-from chaos.plan import FAULTS, LONG, SHORT
+from chaos.plan import FAULTS, PROFILES
 from chaos.run import Outcome, run_seed
 from chaos.stage import running_stage
 from chaos.worker import BROKEN
@@ -15,15 +16,16 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="chaos", description=__doc__)
     parser.add_argument("--seed", type=int, help="of the first run; a fresh one by default")
     parser.add_argument("--seeds", type=int, default=1, help="how many, one after the other")
-    parser.add_argument("--long", action="store_true", help="more faults a seed")
+    parser.add_argument("--profile", choices=sorted(PROFILES), default="short", help="how much of it")
     parser.add_argument("--broken", choices=sorted(BROKEN), default="whole", help="the guard that the workers lack")
     asked = parser.parse_args(argv)
     first = asked.seed if asked.seed is not None else secrets.randbelow(1_000_000)
+    logging.getLogger("clickhouse_driver").setLevel(logging.CRITICAL)  # the stack of every refused connection
     outcomes = []
     with running_stage() as stage:
         for seed in range(first, first + asked.seeds):
             _say(f"seed {seed}")
-            outcomes.append(run_seed(stage, seed, LONG if asked.long else SHORT, _say, asked.broken))
+            outcomes.append(run_seed(stage, seed, PROFILES[asked.profile], _say, asked.broken))
             _tell(outcomes[-1])
     _sum(outcomes)
     held = all(outcome.holds for outcome in outcomes)
@@ -37,11 +39,13 @@ def _tell(outcome: Outcome) -> None:
         return
     counts = f"{verdict.messages} messages, {verdict.summaries} summaries, {verdict.windows} windows"
     beside = f"{outcome.restarts} restarts of a worker, {outcome.repeats} repeats, {outcome.seconds:.0f} s"
+    beside += f" (drained in {outcome.drained_s:.0f}, judged in {outcome.judged_s:.0f})"
     _say(f"seed {outcome.seed}: {'equal to the oracle' if verdict.holds else 'WRONG'}: {counts}; {beside}")
     if not verdict.holds:
-        _say(f"  lost {verdict.lost}, doubled {verdict.doubled}, poison not kept {verdict.unkept_poison}")
+        _say(f"  lost {len(verdict.lost)}: {verdict.lost[:3]}, doubled {len(verdict.doubled)}: {verdict.doubled[:3]}")
+        _say(f"  poison not kept {verdict.unkept_poison}")
         _say(f"  in quarantine for nothing {verdict.unasked_quarantine}")
-        _say(f"  wrong windows {len(verdict.wrong_windows)}: {verdict.wrong_windows[:3]}: {verdict.first_wrong}")
+        _say(f"  wrong windows {verdict.wrong_windows}; the first: {verdict.first_wrong}")
 
 
 def _sum(outcomes: list[Outcome]) -> None:

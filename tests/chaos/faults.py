@@ -7,11 +7,12 @@ from typing import Final
 
 import msgspec
 from chaos.plan import CRASH_POINTS, REFUSALS, Fault
-from chaos.probes import Letter, Probes
+from chaos.probes import Probes
 from chaos.stage import CLOCK, Stage, Workers
 
-from schemas.clock import wall_ms
+from schemas.clock import floor_ms, wall_ms
 from schemas.codec import encode
+from schemas.records import SummaryBatch
 
 AHEAD_MS: Final = 3_600_000
 TOO_OLD_MS: Final = 15 * 86_400_000
@@ -24,6 +25,7 @@ class Scene:
         self.stage = stage
         self.workers = workers
         self.probes = probes
+        self.settled: list[SummaryBatch] = []  # what was sent before the fault at hand began
         self.chance = random.Random(f"scene {seed}")  # noqa: S311 - the same again
 
 
@@ -60,6 +62,11 @@ def _broker_killed(_: Fault, scene: Scene) -> None:
     scene.stage.kill("kafka")
 
 
+def _broker_down(fault: Fault, scene: Scene) -> None:
+    with scene.stage.down("kafka"):
+        CLOCK.sleep_s(fault.for_s)
+
+
 def _broker_frozen(fault: Fault, scene: Scene) -> None:
     with scene.stage.frozen("kafka"):
         CLOCK.sleep_s(fault.for_s)
@@ -90,29 +97,24 @@ def _answer_lost(fault: Fault, scene: Scene) -> None:
 
 
 def _acknowledgement_lost(fault: Fault, scene: Scene) -> None:
-    sent = scene.probes.sent
-    scene.probes.again(scene.chance.sample(sent, min(len(sent), 5 + fault.number)))
+    scene.probes.again(scene.chance.sample(scene.settled, min(len(scene.settled), 50 * (1 + fault.number))))
 
 
 def _poison(fault: Fault, scene: Scene) -> None:
-    probes, probe_id = scene.probes, scene.chance.choice(sorted(scene.probes.streams_of))
+    probe_id = scene.chance.choice(scene.probes.fleet.probes)
     for number in range(1 + fault.number):
-        noise = scene.chance.randbytes(64)
-        letter = probes.signed(probe_id, noise) if number % 2 == 0 else Letter(probe_id, noise, ())
-        probes.poison(letter, "noise, signed" if number % 2 == 0 else "noise, not signed")
+        signed = number % 2 == 0
+        scene.probes.poison(probe_id, scene.chance.randbytes(64), f"noise, signed {signed}", sign=signed)
 
 
 def _clock_steps(fault: Fault, scene: Scene) -> None:
     """Let a probe whose clock has stepped send slots of another hour, and of another month."""
-    if not scene.probes.sent:
-        return
     for number in range(1 + fault.number % 3):
-        batch = scene.chance.choice(scene.probes.sent)
+        batch = scene.chance.choice(scene.settled)
         shift_ms = AHEAD_MS if number % 2 == 0 else -TOO_OLD_MS
-        slot_ms = (wall_ms(CLOCK) + shift_ms) // 10_000 * 10_000
-        moved = msgspec.structs.replace(batch, slot_start_ms=slot_ms, seq=1_000_000 + len(scene.probes.sent) + number)
-        letter = scene.probes.signed(batch.probe_id, encode(moved))
-        scene.probes.poison(letter, "a slot ahead" if number % 2 == 0 else "a slot too old")
+        slot_ms = floor_ms(wall_ms(CLOCK) + shift_ms, 10_000)
+        moved = msgspec.structs.replace(batch, slot_start_ms=slot_ms, seq=1_000_000 + scene.chance.randrange(1 << 40))
+        scene.probes.poison(batch.probe_id, encode(moved), f"a slot {shift_ms} ms away")
 
 
 _ACTS: Final[dict[str, Callable[[Fault, Scene], None]]] = {
@@ -122,6 +124,7 @@ _ACTS: Final[dict[str, Callable[[Fault, Scene], None]]] = {
     "worker_joins_and_leaves": _worker_joins_and_leaves,
     "worker_told_to_stop": _worker_told_to_stop,
     "broker_killed": _broker_killed,
+    "broker_down": _broker_down,
     "broker_frozen": _broker_frozen,
     "engine_killed": _engine_killed,
     "engine_down": _engine_down,

@@ -2,76 +2,60 @@
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from pathlib import Path
+from typing import Any, Final
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
-from support.meshes import SMALL
+from support.traffic import Fleet, Letter, ProducedFile
 
-from schemas.codec import encode
-from schemas.envelope import Signer
-from schemas.mesh import Mesh, parse_mesh, with_probe_keys
-from schemas.records import SummaryBatch
+from schemas.records import Record, SummaryBatch
 from schemas.topics import SUMMARY
 
 ANSWER_S: Final = 90.0  # a broker that is killed and frozen is back by then
 Position = tuple[str, int, int]
 
 
-class Letter(NamedTuple):
-    """A message ready for the topic."""
-
-    key: str
-    value: bytes
-    headers: Sequence[tuple[str, bytes]]
-
-
 class Probes:
-    """All probes of a small mesh; `sent` is the produced file of the oracle."""
+    """All probes of a fleet; `produced` is the file of the oracle."""
 
-    def __init__(self, bootstrap: str) -> None:
-        bare = parse_mesh(SMALL, source="small.toml")
-        self._signers = {probe.id: Signer(f"key-{n}", bytes([n + 1]) * 32) for n, probe in enumerate(bare.probes)}
-        public = {probe: [(by.key_id, by.public.hex())] for probe, by in self._signers.items()}
-        self.mesh: Mesh = with_probe_keys(bare, public)
-        self.sent: list[SummaryBatch] = []
+    def __init__(self, bootstrap: str, fleet: Fleet, path: Path) -> None:
+        self.fleet = fleet
+        self.produced = ProducedFile(path)
+        self.sent: list[SummaryBatch] = []  # their columns are shared by many
+        self.beats = 0
         self.poisoned: dict[Position, str] = {}  # -> what was wrong with it
         self.repeats = 0
         self._producer = KafkaProducer(
-            bootstrap_servers=bootstrap, acks="all", linger_ms=5, delivery_timeout_ms=10_000, request_timeout_ms=3_000
+            bootstrap_servers=bootstrap,
+            acks="all",
+            linger_ms=5,
+            compression_type="zstd",
+            delivery_timeout_ms=10_000,
+            request_timeout_ms=3_000,
         )
-        self._waiting: deque[tuple[Letter, Any, str]] = deque()
+        self._waiting: deque[tuple[Letter, Any]] = deque()
 
-    @property
-    def streams_of(self) -> dict[str, list[int]]:
-        """Return the streams that each probe measures."""
-        streams: dict[str, list[int]] = {}
-        for stream in self.mesh.streams:
-            streams.setdefault(stream.probe_id, []).append(stream.id)
-        return streams
-
-    def send(self, batch: SummaryBatch) -> None:
-        """Send a batch that must be stored."""
-        self.sent.append(batch)
-        self._post(self.letter(batch), "")
+    def send(self, record: Record) -> None:
+        """Send what must be stored."""
+        letter = self.fleet.letter(record)
+        self.produced.add(letter)
+        if isinstance(record, SummaryBatch):
+            self.sent.append(record)
+        else:
+            self.beats += 1
+        self._post(letter)
 
     def again(self, batches: Sequence[SummaryBatch]) -> None:
         """Send what was sent already, as a probe whose acknowledgement was lost."""
         self.repeats += len(batches)
         for batch in batches:
-            self._post(self.letter(batch), "")
+            self._post(self.fleet.letter(batch))
 
-    def poison(self, letter: Letter, why: str) -> None:
+    def poison(self, probe_id: str, value: bytes, why: str, *, sign: bool = True) -> None:
         """Send what must be refused."""
-        self._post(letter, why)
-
-    def letter(self, batch: SummaryBatch) -> Letter:
-        """Return a batch, signed by its probe."""
-        return self.signed(batch.probe_id, encode(batch))
-
-    def signed(self, probe_id: str, value: bytes) -> Letter:
-        """Return any bytes, signed by a probe."""
-        return Letter(probe_id, value, self._signers[probe_id].sign(SUMMARY.name, value))
+        letter = self.fleet.signed(SUMMARY.name, probe_id, value, why)
+        self._post(letter if sign else letter._replace(headers=()))
 
     def deliver(self) -> None:
         """Return when the broker has acknowledged everything.
@@ -81,14 +65,14 @@ class Probes:
         """
         for _ in range(round(ANSWER_S)):
             for _ in range(len(self._waiting)):
-                letter, future, why = self._waiting.popleft()
+                letter, future = self._waiting.popleft()
                 try:
                     answer = future.get(timeout=20)
                 except KafkaError:  # nobody knows: again
-                    self._post(letter, why)
+                    self._post(letter)
                     continue
-                if why != "":
-                    self.poisoned[answer.topic, answer.partition, answer.offset] = why
+                if letter.fate != "":
+                    self.poisoned[answer.topic, answer.partition, answer.offset] = letter.fate
             if not self._waiting:
                 return
         raise TimeoutError(f"waited for the broker to acknowledge {len(self._waiting)} messages")
@@ -96,9 +80,8 @@ class Probes:
     def close(self) -> None:
         """Give the connection back."""
         self._producer.close(timeout=5)
+        self.produced.close()
 
-    def _post(self, letter: Letter, why: str) -> None:
-        future = self._producer.send(
-            SUMMARY.name, key=letter.key.encode(), value=letter.value, headers=list(letter.headers)
-        )
-        self._waiting.append((letter, future, why))
+    def _post(self, letter: Letter) -> None:
+        key, headers = letter.probe_id.encode(), list(letter.headers)
+        self._waiting.append((letter, self._producer.send(letter.topic, key=key, value=letter.value, headers=headers)))

@@ -7,23 +7,27 @@ from contextlib import suppress
 
 import msgspec
 from chaos.faults import Scene, happen
-from chaos.plan import Fault, Profile, batches_of, faults_of
+from chaos.plan import Fault, Profile, faults_of
 from chaos.probes import Probes
 from chaos.stage import CLOCK, SESSION_TIMEOUT_S, Stage, Workers
 from chaos.verdict import Verdict, judge, stored_so_far
+from clickhouse_driver.errors import Error as DriverError
 from kafka import KafkaConsumer, TopicPartition
 from kafka.structs import OffsetAndMetadata
+from support.traffic import BEFORE_MS, MINUTE_MS, Fleet, traffic
 
 from deploy.child import last_lines
 from schemas.clock import floor_ms, wall_ms
 from schemas.mesh_rows import mesh_rows
-from schemas.records import SummaryBatch
+from schemas.records import Record
 from schemas.tables import MESH
 from schemas.topics import TOPICS
 from streams.app import WorkerConfig
 from streams.store import StoreConfig, open_store
 
-POLL_S = 0.3
+POLL_S = 0.2
+AT_WORK_S = 20.0  # a worker that was killed is back by then
+BATCH = 100  # messages of a flush
 SETTLE_S = 1.5  # what is stored twice, or wrongly, would be by then
 
 
@@ -37,6 +41,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     restarts: int
     repeats: int
     seconds: float
+    drained_s: float  # of those: until all was stored, once nothing went wrong any more
+    judged_s: float
 
     @property
     def holds(self) -> bool:
@@ -46,29 +52,32 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 def run_seed(stage: Stage, seed: int, profile: Profile, say: Callable[[str], None], broken: str = "whole") -> Outcome:
     """Run a seed on the stage; `broken` names the guard that its workers lack."""
-    begun_ns = CLOCK.mono_ns()
-    probes, faults = Probes(stage.bootstrap), faults_of(seed, profile)
+    begun_ns, faults = CLOCK.mono_ns(), faults_of(seed, profile)
+    end_ms = floor_ms(wall_ms(CLOCK), MINUTE_MS)
+    fleet = Fleet(probes=profile.probes, peers=profile.peers, moves_at_ms=end_ms - MINUTE_MS)
+    records = traffic(seed, fleet, slots=profile.slots, end_ms=end_ms)
     through, direct = stage.database()
-    _apply(direct, probes)
+    _apply(direct, fleet)
     config = WorkerConfig(
         bootstrap=stage.bootstrap,
         group=f"chaos-{uuid.uuid4().hex[:8]}",
         store=through,
         session_timeout_s=SESSION_TIMEOUT_S,
-        batch_messages=20,
+        batch_messages=BATCH,
     )
     _begin_at_the_end(config)
+    probes = Probes(stage.bootstrap, fleet, stage.home / f"{config.group}.produced")
     workers = Workers(stage, config, broken)
     try:
-        batches = batches_of(seed, profile, probes.streams_of, mesh=probes.mesh.id, now_ms=wall_ms(CLOCK))
-        _act(Scene(stage, workers, probes, seed), faults, batches, say)
-        probes.deliver()
+        _act(Scene(stage, workers, probes, seed), faults, records, lambda: _progress(direct), say)
+        acted_ns = CLOCK.mono_ns()
         text = _drain(direct, probes, profile.drain_s)
+        drained_ns = CLOCK.mono_ns()
         verdict = judge(direct, probes) if text == "" else None
+        judged_ns = CLOCK.mono_ns()
     finally:
         workers.stop()
-        with suppress(Exception):
-            probes.close()
+        probes.close()
     return Outcome(
         seed=seed,
         faults=faults,
@@ -77,37 +86,67 @@ def run_seed(stage: Stage, seed: int, profile: Profile, say: Callable[[str], Non
         restarts=workers.restarts,
         repeats=probes.repeats,
         seconds=(CLOCK.mono_ns() - begun_ns) / 1e9,
+        drained_s=(drained_ns - acted_ns) / 1e9,
+        judged_s=(judged_ns - drained_ns) / 1e9,
     )
 
 
-def _act(scene: Scene, faults: list[Fault], batches: list[SummaryBatch], say: Callable[[str], None]) -> None:
-    """Send while things go wrong; what is left when all is over is sent at once."""
-    over = threading.Event()
-    lasts_s = sum(fault.after_s + fault.for_s for fault in faults)
-    sender = threading.Thread(target=_send, args=(scene.probes, batches, lasts_s, over), name="probes")
-    sender.start()
-    try:
-        for fault in faults:
+def _act(
+    scene: Scene, faults: list[Fault], records: list[Record], progress: Callable[[], int], say: Callable[[str], None]
+) -> None:
+    """Send a share of the traffic around each fault, which strikes when the workers are seen at work on it."""
+    probes, size = scene.probes, -(-len(records) // len(faults))
+    for number, fault in enumerate(faults):
+        share = records[number * size : (number + 1) * size]
+        scene.settled, before = list(probes.sent), progress()
+        sender = threading.Thread(target=_send, args=(probes, share, fault.after_s + fault.for_s), name="probes")
+        sender.start()
+        try:
+            at_work = _seen(lambda before=before: progress() > before, AT_WORK_S)  # type: ignore[misc]
             CLOCK.sleep_s(fault.after_s)
-            say(f"  {fault.kind} {fault.number}, {fault.for_s} s")
+            say(f"  {fault.kind} {fault.number}, {fault.for_s} s{'' if at_work else ' (the workers stood still)'}")
             happen(fault, scene)
-    finally:
-        over.set()
-        sender.join()
+        finally:
+            sender.join()
+        probes.deliver()
 
 
-def _send(probes: Probes, batches: list[SummaryBatch], lasts_s: float, over: threading.Event) -> None:
-    for batch in batches:
-        probes.send(batch)
-        over.wait(lasts_s / len(batches))
+def _send(probes: Probes, records: list[Record], lasts_s: float) -> None:
+    pieces = 20
+    for number in range(pieces):
+        for record in _piece(records, number, pieces):
+            probes.send(record)
+        CLOCK.sleep_s(lasts_s / pieces)
+
+
+def _piece(records: list[Record], number: int, pieces: int) -> list[Record]:
+    size = -(-len(records) // pieces)
+    return records[number * size : (number + 1) * size]
+
+
+def _seen(holds: Callable[[], bool], deadline_s: float) -> bool:
+    until_ns = CLOCK.mono_ns() + round(deadline_s * 1e9)
+    while CLOCK.mono_ns() < until_ns:
+        if holds():
+            return True
+        CLOCK.sleep_s(POLL_S)
+    return False
+
+
+def _progress(config: StoreConfig) -> int:
+    """Return how many messages are stored; 0 while the engine is on its way back."""
+    try:
+        return stored_so_far(config)[0]
+    except (OSError, EOFError, DriverError):
+        return 0
 
 
 def _drain(config: StoreConfig, probes: Probes, deadline_s: float) -> str:
     """Wait until all is stored that was sent; return what is missing at the deadline."""
     until_ns = CLOCK.mono_ns() + round(deadline_s * 1e9)
-    wanted, seen = (len(probes.sent), len(probes.poisoned)), (0, 0)
+    wanted, seen = (len(probes.sent) + probes.beats, len(probes.poisoned)), (0, 0)
     while CLOCK.mono_ns() < until_ns:
-        with suppress(Exception):  # the engine is on its way back
+        with suppress(OSError, EOFError, DriverError):  # the engine is on its way back
             seen = stored_so_far(config)
             if seen[0] >= wanted[0] and seen[1] >= wanted[1]:
                 CLOCK.sleep_s(SETTLE_S)
@@ -116,11 +155,12 @@ def _drain(config: StoreConfig, probes: Probes, deadline_s: float) -> str:
     return f"after {deadline_s:g} s {seen[0]} of {wanted[0]} stored, {seen[1]} of {wanted[1]} in quarantine"
 
 
-def _apply(config: StoreConfig, probes: Probes) -> None:
-    since_s = floor_ms(wall_ms(CLOCK) - 15 * 86_400_000, 60_000) // 1000
-    row = mesh_rows(probes.mesh, since_s)["mesh"][0]
+def _apply(config: StoreConfig, fleet: Fleet) -> None:
+    """Put both versions of the mesh in force."""
     with open_store(config) as store:
-        store.insert(MESH, [tuple(row[name] for name in MESH.columns)])
+        for mesh, from_ms in ((fleet.before, fleet.moves_at_ms - BEFORE_MS), (fleet.after, fleet.moves_at_ms)):
+            row = mesh_rows(mesh, from_ms // 1000)["mesh"][0]
+            store.insert(MESH, [tuple(row[name] for name in MESH.columns)])
 
 
 def _begin_at_the_end(config: WorkerConfig) -> None:

@@ -14,21 +14,21 @@ from support.worker_main import Mine
 
 from schemas.errors import StoreTransientError
 from schemas.tables import QUARANTINE
-from streams import flush
+from streams import flush, fold
 from streams.app import WorkerConfig, run_worker
-from streams.columns import Columns, joined, take
+from streams.columns import Columns, Words, joined, row_count, take
 from streams.fold import MINUTE_S, SLOT_COLUMNS
 from streams.intake import Intake
 from streams.store import Store
 from streams.windows import Window
 
-_SEEN: list[Columns] = []
+SEEN: list[Columns] = []
 
 
-def _memory_only(work: Any, windows: Sequence[Window]) -> Columns:  # noqa: ANN401 - a flush under way
+def memory_only(work: Any, windows: Sequence[Window]) -> Columns:  # noqa: ANN401 - a flush under way
     """Know of a window what this process has seen of it, and ask no table."""
-    _SEEN.append({name: work._own[name] for name in SLOT_COLUMNS})
-    slots = joined(_SEEN)
+    SEEN.append({name: work._own[name] for name in SLOT_COLUMNS})
+    slots = joined(SEEN)
     at = zip(slots["probe_id"].tolist(), np.asarray(slots["slot"]).tolist(), strict=True)
     wanted = set(windows)
     return take(slots, np.flatnonzero([(probe, slot // MINUTE_S * MINUTE_S) in wanted for probe, slot in at]))
@@ -36,6 +36,11 @@ def _memory_only(work: Any, windows: Sequence[Window]) -> Columns:  # noqa: ANN4
 
 def _read_nothing_back(work: Any, _windows: Sequence[Window]) -> Columns:  # noqa: ANN401 - a flush under way
     return {name: work._own[name] for name in SLOT_COLUMNS}
+
+
+def _count_every_copy(slots: Columns) -> Any:  # noqa: ANN401 - the fold's own
+    count = row_count(slots)
+    return _GROUP(slots | {"spool_id": Words(tuple(f"{n:09d}" for n in range(count)), np.arange(count))})
 
 
 async def _acknowledge_first(self: Intake) -> None:
@@ -60,11 +65,12 @@ def _insert_no_quarantine(self: Store, table: Any, rows: Sequence[Any]) -> None:
         _INSERT(self, table, rows)
 
 
-_STORE_ONCE, _INSERT = Intake._store_once, Store.insert
+_STORE_ONCE, _INSERT, _GROUP = Intake._store_once, Store.insert, fold._group
 BROKEN: Final[dict[str, Callable[[], None]]] = {
     "whole": lambda: None,
-    "windows from memory": lambda: setattr(flush._Work, "_slots", _memory_only),
+    "windows from memory": lambda: setattr(flush._Work, "_slots", memory_only),
     "windows from the flush alone": lambda: setattr(flush._Work, "_slots", _read_nothing_back),
+    "every copy counted": lambda: setattr(fold, "_group", _count_every_copy),
     "acknowledged before stored": lambda: setattr(Intake, "flush", _acknowledge_first),
     "store away, given up": lambda: setattr(Intake, "_store_once", _give_up),
     "quarantine not kept": lambda: setattr(Store, "insert", _insert_no_quarantine),

@@ -46,7 +46,7 @@ def produce(
                         "revision": revision,
                     }
                     fields |= {"mesh": mesh}
-                    batches.append(_batch(chance, streams, slot_start_ms=slot_ms, **fields))
+                    batches.append(draft(chance, streams, slot_start_ms=slot_ms, **fields))
     return batches
 
 
@@ -60,7 +60,8 @@ def slots_of(batches: Sequence[SummaryBatch]) -> list[Slot]:
     return [slot for batch in batches for slot in _slots(batch)]
 
 
-def _batch(chance: random.Random, streams: Sequence[int], **fields: Any) -> SummaryBatch:  # noqa: ANN401 - the record's
+def draft(chance: random.Random, streams: Sequence[int], **fields: Any) -> SummaryBatch:  # noqa: ANN401 - the record's
+    """Return a batch of the streams with figures by chance."""
     received = [chance.choice((0, chance.randrange(1, 90))) for _ in streams]
     lost = [chance.randrange(5) for _ in streams]
     sent = [a + b for a, b in zip(received, lost, strict=True)]

@@ -68,9 +68,9 @@ class FixedRegistry(Registry):
         return False
 
 
-def windows(config: StoreConfig) -> dict[tuple[str, int, int], dict[str, Any]]:
+def windows(config: StoreConfig, where: str = "1") -> dict[tuple[str, int, int], dict[str, Any]]:
     """Return the rows of `kpi_1m` as readers see them, `written_ms` left out, as `fold_plainly` returns its own."""
-    query = "SELECT * REPLACE (toUnixTimestamp(minute) AS minute) FROM kpi_1m_latest"
+    query = f"SELECT * REPLACE (toUnixTimestamp(minute) AS minute) FROM kpi_1m_latest WHERE {where}"  # noqa: S608 - a test's
     with sql(config) as run:
         found, header = run(query, with_column_types=True)
     rows = [dict(zip([name for name, _ in header], row, strict=True)) for row in found]
