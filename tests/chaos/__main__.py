@@ -5,9 +5,10 @@ import logging
 import secrets
 import sys
 
+from chaos.fuzz import fuzz
 from chaos.plan import FAULTS, PROFILES
 from chaos.run import Outcome, run_seed
-from chaos.stage import running_stage
+from chaos.stage import CLOCK, running_stage
 from chaos.worker import BROKEN
 
 
@@ -18,18 +19,35 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--seeds", type=int, default=1, help="how many, one after the other")
     parser.add_argument("--profile", choices=sorted(PROFILES), default="short", help="how much of it")
     parser.add_argument("--broken", choices=sorted(BROKEN), default="whole", help="the guard that the workers lack")
+    parser.add_argument("what", nargs="?", choices=("faults", "fuzz"), default="faults")
+    parser.add_argument("--messages", type=int, default=1_000_000, help="of the fuzz")
     asked = parser.parse_args(argv)
     first = asked.seed if asked.seed is not None else secrets.randbelow(1_000_000)
+    if asked.what == "fuzz":
+        return _fuzz(asked.messages, first)
     logging.getLogger("clickhouse_driver").setLevel(logging.CRITICAL)  # the stack of every refused connection
     outcomes = []
     with running_stage() as stage:
         for seed in range(first, first + asked.seeds):
             _say(f"seed {seed}")
-            outcomes.append(run_seed(stage, seed, PROFILES[asked.profile], _say, asked.broken))
+            outcomes.append(run_seed(stage, seed, PROFILES[asked.profile], _say, broken=asked.broken))
             _tell(outcomes[-1])
     _sum(outcomes)
     held = all(outcome.holds for outcome in outcomes)
     return int(held == (asked.broken != "whole"))
+
+
+def _fuzz(messages: int, seed: int) -> int:
+    begun_ns = CLOCK.mono_ns()
+    _say(f"fuzz: seed {seed}")
+    account = fuzz(messages, seed, _say)
+    seconds, refused = (CLOCK.mono_ns() - begun_ns) / 1e9, dict(sorted(account.refused.items()))
+    _say(
+        f"{account.messages} messages in {seconds:.0f} s: {account.whole} stored, {account.in_part} in part, {refused}"
+    )
+    _say(f"slowest flush {account.slowest_s * 1000:.0f} ms, memory grew by {account.growth_bytes >> 20} MiB")
+    _say("every one accounted for" if account.holds else "NOT HELD")
+    return int(not account.holds)
 
 
 def _tell(outcome: Outcome) -> None:

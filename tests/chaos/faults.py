@@ -35,7 +35,7 @@ def happen(fault: Fault, scene: Scene) -> None:
 
 
 def _worker_dies_at_point(fault: Fault, scene: Scene) -> None:
-    scene.workers.die_at(CRASH_POINTS[fault.number], 1 + scene.chance.randrange(3))
+    scene.workers.die_at(CRASH_POINTS[fault.number], 1)
 
 
 def _worker_killed(_: Fault, scene: Scene) -> None:

@@ -50,10 +50,27 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         return self.verdict is not None and self.verdict.holds
 
 
-def run_seed(stage: Stage, seed: int, profile: Profile, say: Callable[[str], None], broken: str = "whole") -> Outcome:
-    """Run a seed on the stage; `broken` names the guard that its workers lack."""
-    begun_ns, faults = CLOCK.mono_ns(), faults_of(seed, profile)
-    end_ms = floor_ms(wall_ms(CLOCK), MINUTE_MS)
+def run_seed(
+    stage: Stage,
+    seed: int,
+    profile: Profile,
+    say: Callable[[str], None],
+    *,
+    broken: str = "whole",
+    faults: list[Fault] | None = None,
+) -> Outcome:
+    """Run a seed on the stage.
+
+    Args:
+        stage: the services.
+        seed: of traffic and faults.
+        profile: how much of both.
+        say: told each fault.
+        broken: the guard that the workers lack.
+        faults: in the place of those of the seed.
+    """
+    begun_ns, end_ms = CLOCK.mono_ns(), floor_ms(wall_ms(CLOCK), MINUTE_MS)
+    faults = faults if faults is not None else faults_of(seed, profile)
     fleet = Fleet(probes=profile.probes, peers=profile.peers, moves_at_ms=end_ms - MINUTE_MS)
     records = traffic(seed, fleet, slots=profile.slots, end_ms=end_ms)
     through, direct = stage.database()

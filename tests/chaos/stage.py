@@ -34,7 +34,7 @@ START_S: Final = 60.0
 END_S: Final = 20.0
 TICK_S: Final = 0.1
 SESSION_TIMEOUT_S: Final = 3.0  # less than in production, so that many faults fit into a minute
-DIES_S: Final = 20.0
+DIES_S: Final = 10.0
 _WORKER: Final = Path(__file__).with_name("worker.py")
 _TESTS: Final = Path(__file__).parents[1]
 
