@@ -76,6 +76,7 @@ class _Link:
         self._server = server
         self._asked = 0  # bytes since the last answer
         self._greeted = False
+        self._ended = threading.Semaphore(1)  # of the two ways, the one that ends last closes
 
     def up(self) -> None:
         with suppress(OSError):
@@ -101,6 +102,9 @@ class _Link:
         for end in (self._client, self._server):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+        if not self._ended.acquire(blocking=False):
+            self._client.close()
+            self._server.close()
 
 
 def _text(word: str) -> bytes:
