@@ -26,7 +26,7 @@ from probes.reflector import ReflectorConfig, ReflectorEndpoint
 from schemas.mesh import Mesh
 from schemas.mesh_slice import probe_slice, slice_to_json
 from streams.app import WorkerConfig
-from streams.intake import EXIT_BREAKER
+from streams.intake import EXIT_BREAKER, EXIT_HOLE
 from streams.rollup import RollupConfig
 from streams.store import StoreConfig
 
@@ -39,7 +39,7 @@ def command(*words: str) -> tuple[str, ...]:
 def worker_part(place: Place, bootstrap: str, store: StoreConfig) -> Part:
     """Return the worker: verify, fold, store."""
     part = _part(place, "worker", WorkerConfig(bootstrap=bootstrap, store=store))
-    return dataclasses.replace(part, final_codes=frozenset({EXIT_BREAKER}))
+    return dataclasses.replace(part, final_codes=frozenset({EXIT_BREAKER, EXIT_HOLE}))
 
 
 def rollup_part(place: Place, store: StoreConfig) -> Part:

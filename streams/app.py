@@ -6,11 +6,13 @@ kept from being stored. See `intake` for the promise and `flush` for the work.
 
 import asyncio
 import os
+import signal
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, Literal, NoReturn
 
@@ -25,12 +27,14 @@ from schemas.clock import Clock, SystemClock
 from schemas.errors import StoreTransientError, UnavailableError
 from schemas.topics import TOPICS
 from streams.flush import Flusher, FlushReport
-from streams.intake import EXIT_UNKNOWN, Intake
+from streams.intake import EXIT_HOLE, EXIT_UNKNOWN, Intake
 from streams.messages import RawMessage
 from streams.migrate import check_migrated
+from streams.positions import HoleError, Stall, Standing, forgotten_topics, hole_error, holes
 from streams.registry import Registry
 from streams.store import StoreConfig, open_store
 
+WATCH_DEADLINE_S: Final = 5.0  # for the broker to say where the group stands
 NEVER_S: Final = 86_400.0  # a store that is down for an hour must not cost the partitions
 
 log = structlog.get_logger(__name__)
@@ -49,6 +53,8 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     session_timeout_s: float = 6.0  # a killed worker's partitions move after it
     start_deadline_s: float = 60.0  # for broker and store to answer at the start
     fetch_max_bytes: int = 8 * 1024 * 1024  # the default of 1 MiB more than halves the rate
+    stop_s: float = 6.0  # after a signal, whatever the store does; supervisors kill after 10 s
+    least_replicas: int = 1  # of each topic; 3 in production
     on_hole: Literal["stop", "continue"] = "stop"  # when the broker has deleted what was not read yet
 
 
@@ -63,13 +69,17 @@ def run_worker(
         at: called at the named points of each flush, for tests that end the process there.
 
     Raises:
-        UnavailableError: broker or store did not answer by the deadline, or is not as relied on.
+        UnavailableError: broker or store did not answer by the deadline, or is not as relied on. A hole in the topics
+            ends the process at once, with `EXIT_HOLE`.
         SystemExit: after a signal, with the code.
     """
     used = clock if clock is not None else SystemClock()
     _await_store(config, used)
-    asyncio.run(_await_offsets(config))
-    worker = faust.Worker(make_app(config, used, at=at), loglevel="WARN", redirect_stdouts=False, quiet=True)
+    try:
+        asyncio.run(_await_offsets(config))
+    except HoleError as err:
+        die(EXIT_HOLE, str(err))
+    worker = _Worker(config.stop_s, make_app(config, used, at=at), loglevel="WARN", redirect_stdouts=False, quiet=True)
     worker.execute_from_commandline()
     raise SystemExit(EXIT_UNKNOWN)  # it leaves by SystemExit itself
 
@@ -102,7 +112,7 @@ def make_app(config: WorkerConfig, clock: Clock, *, at: Callable[[str], None] = 
     intake = Intake(keeper.flush, executor, clock, batch=config.batch_messages, fatal=die)
     for spec in TOPICS:
         _add_agent(app, spec.name, intake)
-    _add_tasks(app, config, intake)
+    _add_tasks(app, config, intake, clock)
     return app
 
 
@@ -125,6 +135,27 @@ def die(code: int, text: str) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _end_now() -> NoReturn:
+    """End a stop that takes too long; what is not stored is not acknowledged, and is read again."""
+    log.warning("stop cut short, the store does not answer")
+    sys.stdout.flush()
+    os._exit(0)
+
+
+class _Worker(faust.Worker):  # type: ignore[misc]  # Faust without types
+    """Faust's worker, which would wait at a stop for a store that does not answer."""
+
+    def __init__(self, stop_s: float, app: faust.App, **options: Any) -> None:  # noqa: ANN401 - Faust's own
+        super().__init__(app, **options)
+        self._stop_s = stop_s
+
+    def _schedule_shutdown(self, signum: signal.Signals) -> None:
+        timer = threading.Timer(self._stop_s, _end_now)
+        timer.daemon = True
+        timer.start()
+        super()._schedule_shutdown(signum)
 
 
 class _Keeper:
@@ -155,22 +186,20 @@ def _add_agent(app: faust.App, name: str, intake: Intake) -> None:
     app.agent(topic, name=f"take-{name}")(take)
 
 
-def _add_tasks(app: faust.App, config: WorkerConfig, intake: Intake) -> None:
+def _add_tasks(app: faust.App, config: WorkerConfig, intake: Intake, clock: Clock) -> None:
     async def forget(*_: object, **__: object) -> None:
         await intake.forget()
 
     async def flush() -> None:
         await intake.run(config.gather_s)
 
-    async def report() -> None:
-        while True:
-            await asyncio.sleep(config.report_every_s)
-            log.info("worker counters", **msgspec.structs.asdict(intake.counters))
+    async def watch() -> None:
+        await _watch(config, app, intake, clock)
 
     app.on_partitions_revoked.connect(forget, weak=False)
     app.on_partitions_assigned.connect(forget, weak=False)
     app.task(flush)
-    app.task(report)
+    app.task(watch)
 
 
 def _await_store(config: WorkerConfig, clock: Clock) -> None:
@@ -207,7 +236,7 @@ async def _retry_offsets(config: WorkerConfig) -> None:
 
 
 async def _partitions(config: WorkerConfig) -> list[Any]:
-    """Return every partition of every topic."""
+    """Return every partition of every topic; refuse topics that are absent or kept too few times."""
     admin = AIOKafkaAdminClient(bootstrap_servers=_servers(config))
     try:
         await admin.start()
@@ -217,38 +246,90 @@ async def _partitions(config: WorkerConfig) -> list[Any]:
     absent = [topic["topic"] for topic in found if topic["error_code"] != 0]
     if absent:
         raise UnavailableError(f"no topic {', '.join(absent)} at {config.bootstrap}; `isochrone up` makes them")
+    copies = {topic["topic"]: min(len(part["replicas"]) for part in topic["partitions"]) for topic in found}
+    few = [f"{name} ({count})" for name, count in copies.items() if count < config.least_replicas]
+    if few:
+        raise UnavailableError(
+            f"topics with fewer than {config.least_replicas} replicas at {config.bootstrap}: {', '.join(few)};"
+            " reassign them with kafka-reassign-partitions.sh"
+        )
     return [
         aiokafka.TopicPartition(topic["topic"], part["partition"]) for topic in found for part in topic["partitions"]
     ]
 
 
 async def _place_offsets(config: WorkerConfig, parts: Sequence[Any]) -> None:
-    """Give a new group its first position, and find what the broker deleted before this group read it.
+    """Give a new group its first position, and find what the broker deleted before this group read it."""
+    async with _reader(config, parts) as consumer:
+        found = await _standings(consumer, parts)
+        lost = holes(found)
+        if lost and config.on_hole == "stop":
+            raise hole_error(config.group, lost)
+        for name, text in lost.items():
+            log.error("goes on behind a hole", partition=name, hole=text)
+        first = {part: found[_name(part)].first for part in parts}
+        for topic in forgotten_topics(found):
+            log.error(
+                "topic without a position in a group that has others: made anew?", topic=topic, group=config.group
+            )
+        placed = {part: first[part] for part in parts if found[_name(part)].committed is None or _name(part) in lost}
+        if placed:
+            await consumer.commit(placed)
+            log.info("first position set", group=config.group, partitions=len(placed))
 
-    Left to itself a client jumps over such a hole without a word.
-    """
+
+@asynccontextmanager
+async def _reader(config: WorkerConfig, parts: Sequence[Any]) -> AsyncIterator[Any]:
+    """Yield a consumer that knows the group and is no member of it."""
     consumer = aiokafka.AIOKafkaConsumer(
         bootstrap_servers=_servers(config), group_id=config.group, enable_auto_commit=False
     )
     try:
         await consumer.start()
         consumer.assign(parts)
-        first = await consumer.beginning_offsets(parts)
-        committed = {part: await consumer.committed(part) for part in parts}
-        holes = [part for part in parts if committed[part] is not None and committed[part] < first[part]]
-        for part in holes:
-            log.error("messages deleted unread", partition=str(part), read=committed[part], kept=first[part])
-        if holes and config.on_hole == "stop":
-            raise UnavailableError(
-                f"{len(holes)} partitions lost messages to retention before {config.group} read them; `isochrone"
-                ' reconcile` names them, on_hole = "continue" goes on behind the hole'
-            )
-        placed = {part: first[part] for part in parts if committed[part] is None or part in holes}
-        if placed:
-            await consumer.commit(placed)
-            log.info("first position set", group=config.group, partitions=len(placed))
+        yield consumer
     finally:
         await consumer.stop()
+
+
+async def _standings(consumer: Any, parts: Sequence[Any]) -> dict[str, Standing]:  # noqa: ANN401 - aiokafka's own
+    first, committed = await consumer.beginning_offsets(parts), {}
+    for part in parts:
+        committed[part] = await consumer.committed(part)
+    end = await consumer.end_offsets(parts)
+    return {_name(part): Standing(committed[part], first[part], end[part]) for part in parts}
+
+
+def _name(part: Any) -> str:  # noqa: ANN401 - a partition of aiokafka or of Faust
+    return f"{part.topic} {part.partition}"
+
+
+async def _watch(config: WorkerConfig, app: faust.App, intake: Intake, clock: Clock) -> NoReturn:
+    """Report for ever how far this worker is behind; end it where a hole opened under it or it does not move."""
+    stall = Stall()
+    while True:
+        await asyncio.sleep(config.report_every_s)
+        try:
+            found = await asyncio.wait_for(_own_standings(config, app), WATCH_DEADLINE_S)
+        except (KafkaError, TimeoutError) as err:
+            log.warning("kafka away", bootstrap=config.bootstrap, error=f"{type(err).__name__}: {err}")
+            found = {}
+        intake.counters.lag = sum(each.lag for each in found.values())
+        intake.note_age()
+        log.info("worker counters", **msgspec.structs.asdict(intake.counters))
+        lost = holes(found)
+        if lost and config.on_hole == "stop":
+            die(EXIT_HOLE, str(hole_error(config.group, lost)))
+        if stall.is_stalled(found, may_move=intake.counters.paused_ms == 0, now_ns=clock.mono_ns()):
+            die(EXIT_UNKNOWN, f"{intake.counters.lag} messages wait and none was read for a minute; it begins again")
+
+
+async def _own_standings(config: WorkerConfig, app: faust.App) -> dict[str, Standing]:
+    parts = [aiokafka.TopicPartition(part.topic, part.partition) for part in app.consumer.assignment()]
+    if not parts:
+        return {}
+    async with _reader(config, parts) as consumer:
+        return await _standings(consumer, parts)
 
 
 def _servers(config: WorkerConfig) -> list[str]:

@@ -21,6 +21,7 @@ from streams.store_errors import REMEDIES, cause_of
 
 EXIT_UNKNOWN: Final = 1  # an error nobody foresaw: the restart repeats what was not acknowledged
 EXIT_BREAKER: Final = 3  # most is suddenly wrong: a restart alone will not help
+EXIT_HOLE: Final = 4  # messages were deleted unread: a person says whether to go on behind the hole
 FIRST_WAIT_S: Final = 0.1
 LONGEST_WAIT_S: Final = 5.0
 SAID_EVERY_S: Final = 60.0  # one line for a fault that lasts, not one a try
@@ -61,6 +62,8 @@ class Counters(msgspec.Struct, kw_only=True):
     pending: int = 0
     last_age_ms: int = 0  # of the oldest message of the last flush, when it was stored
     last_flush_ms: int = 0  # how long it took
+    since_flush_ms: int = 0  # as of the last report
+    lag: int = 0  # messages of its partitions that are not yet committed, as of the last report
 
 
 class _Pause(NamedTuple):
@@ -101,6 +104,7 @@ class Intake:
         self._pending: list[Taken] = []
         self._assignment = 0
         self._pause: _Pause | None = None
+        self._flushed_ns = clock.mono_ns()
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
 
@@ -131,6 +135,10 @@ class Intake:
                     taken.event.ack()
                 self.counters.pending = len(self._pending)
                 await asyncio.sleep(0)
+
+    def note_age(self) -> None:
+        """Bring `since_flush_ms` up to now."""
+        self.counters.since_flush_ms = (self._clock.mono_ns() - self._flushed_ns) // 1_000_000
 
     async def forget(self) -> None:
         """Drop what waits, unacknowledged: partitions change hands, and whoever owns them next reads it again."""
@@ -193,5 +201,6 @@ class Intake:
         for name in ("messages", "stored", "quarantined", "foreign", "faults", "windows"):
             setattr(counters, name, getattr(counters, name) + getattr(report, name))
         counters.flushes += 1
+        self._flushed_ns = self._clock.mono_ns()
         counters.last_flush_ms = (self._clock.mono_ns() - started_ns) // 1_000_000
         counters.last_age_ms = wall_ms(self._clock) - report.oldest_ms

@@ -1,5 +1,6 @@
 """The worker as a process, on a real broker and a real engine: killed, doubled, starved, and nothing is lost."""
 
+import asyncio
 import os
 import signal
 import statistics
@@ -7,29 +8,36 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
 import pytest
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
+from structlog.testing import capture_logs
 from support import wire_messages as wire
 from support.broker import require_broker_tools
 from support.meshes import SMALL
 from support.plain_fold import fold_plainly
 from support.produced import produce, slots_of
+from support.store_proxy import store_proxy
 from support.stores import sql, windows
 
+from deploy.topics_admin import ensure_topics
 from schemas.clock import SystemClock, floor_ms, wall_ms
 from schemas.codec import encode
 from schemas.envelope import Signer
+from schemas.errors import UnavailableError
 from schemas.mesh import Mesh, parse_mesh, with_probe_keys
 from schemas.mesh_rows import mesh_rows
 from schemas.records import Record
 from schemas.tables import MESH
 from schemas.topics import HEALTH, SUMMARY, TOPICS
+from streams import app as app_module
 from streams.app import WorkerConfig
+from streams.intake import EXIT_HOLE
+from streams.positions import HoleError
 from streams.store import Store, StoreConfig
 
 pytestmark = [pytest.mark.needs_engine, pytest.mark.needs_broker, pytest.mark.timeout(240)]
@@ -44,7 +52,6 @@ def own_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     require_broker_tools()
     from deploy.embedded.kafka.broker import running_broker
     from deploy.ports import free_port
-    from deploy.topics_admin import ensure_topics
 
     home = tmp_path_factory.mktemp("kafka-of-the-worker")
     with running_broker(home, free_port(), free_port(), log_path=home / "kafka.log", deadline_s=60) as broker:
@@ -100,6 +107,14 @@ def sender(own_broker: str, store: Store) -> Iterator[Sender]:
 def config(own_broker: str, store_config: StoreConfig, tmp_path: Path) -> WorkerConfig:
     """Return a worker of a group of its own that begins where the topics end now."""
     group = f"test-{tmp_path.name}"
+    begin_at_the_ends(own_broker, group)
+    return WorkerConfig(
+        bootstrap=own_broker, group=group, store=store_config, session_timeout_s=SESSION_TIMEOUT_S, batch_messages=20
+    )
+
+
+def begin_at_the_ends(own_broker: str, group: str) -> None:
+    """Let a group begin where the topics end now."""
     consumer = KafkaConsumer(bootstrap_servers=own_broker, group_id=group, enable_auto_commit=False)
     parts = [
         TopicPartition(spec.name, number) for spec in TOPICS for number in consumer.partitions_for_topic(spec.name)
@@ -107,9 +122,6 @@ def config(own_broker: str, store_config: StoreConfig, tmp_path: Path) -> Worker
     consumer.assign(parts)
     consumer.commit({part: OffsetAndMetadata(end, "", -1) for part, end in consumer.end_offsets(parts).items()})
     consumer.close()
-    return WorkerConfig(
-        bootstrap=own_broker, group=group, store=store_config, session_timeout_s=SESSION_TIMEOUT_S, batch_messages=20
-    )
 
 
 @contextmanager
@@ -149,7 +161,7 @@ def logs(home: Path) -> str:
     return "\n".join(path.read_text()[-2000:] for path in sorted(home.glob("worker-*.log")))
 
 
-def test_kills_between_base_window_and_ledger_lose_nothing_and_double_nothing(
+def test_f11_f21_f23_kills_between_base_window_and_ledger_lose_nothing_and_double_nothing(
     sender: Sender, config: WorkerConfig, tmp_path: Path
 ) -> None:
     batches = produce(4, now_ms=wall_ms(CLOCK), slots=60, streams_of=sender.streams_of, mesh="small")
@@ -189,7 +201,7 @@ def lag(config: WorkerConfig) -> int:
     return missing
 
 
-def test_one_of_two_workers_is_killed_and_the_other_takes_over(
+def test_f21_f22_one_of_two_workers_is_killed_and_the_other_takes_over(
     sender: Sender, config: WorkerConfig, tmp_path: Path
 ) -> None:
     batches = produce(6, now_ms=wall_ms(CLOCK), slots=80, streams_of=sender.streams_of, mesh="small")
@@ -238,3 +250,99 @@ def test_a_worker_without_its_tables_or_topics_says_so_and_ends(
     with worker(bare, tmp_path) as process:
         assert process.wait(30) == 1
     assert "run `isochrone up`" in logs(tmp_path)
+
+
+def forget_what_was_sent(bootstrap: str) -> None:
+    """Let the broker delete all that its summary topic holds, as retention does."""
+    with closing(KafkaConsumer(bootstrap_servers=bootstrap)) as consumer:
+        parts = [TopicPartition(SUMMARY.name, number) for number in consumer.partitions_for_topic(SUMMARY.name)]
+        ends = consumer.end_offsets(parts)
+    with closing(KafkaAdminClient(bootstrap_servers=bootstrap)) as admin:
+        admin.delete_records({part: end for part, end in ends.items() if end > 0})
+
+
+def test_f05_a_worker_whose_messages_were_deleted_unread_does_not_start(sender: Sender, config: WorkerConfig) -> None:
+    for batch in produce(8, now_ms=wall_ms(CLOCK), slots=2, streams_of=sender.streams_of, mesh="small"):
+        sender.send(SUMMARY.name, batch)
+    sender.flush()
+    forget_what_was_sent(config.bootstrap)
+    before = lag(config)
+    assert before > 0
+    with pytest.raises(HoleError, match=r"messages deleted before they were read.*spool resend"):
+        asyncio.run(app_module._await_offsets(config))
+    assert lag(config) == before, "no jump over the hole"
+    asyncio.run(app_module._await_offsets(msgspec.structs.replace(config, on_hole="continue")))
+    assert lag(config) == 0
+
+
+def test_f05_a_hole_that_opens_under_a_worker_that_waits_for_its_store_stops_it(
+    sender: Sender, config: WorkerConfig, store_config: StoreConfig, tmp_path: Path
+) -> None:
+    batches = produce(9, now_ms=wall_ms(CLOCK), slots=3, streams_of=sender.streams_of, mesh="small")
+    with store_proxy(store_config.port) as (proxy, port):
+        behind = msgspec.structs.replace(store_config, port=port)
+        with worker(msgspec.structs.replace(config, store=behind, report_every_s=0.5), tmp_path) as process:
+            sender.send(SUMMARY.name, batches[0])
+            sender.flush()
+            until("the first message", lambda: fates(config) == 1)
+            proxy.refuse_with = 252
+            for batch in batches[1:]:
+                sender.send(SUMMARY.name, batch)
+            sender.flush()
+            forget_what_was_sent(config.bootstrap)
+            assert process.wait(30) == EXIT_HOLE, logs(tmp_path)
+    assert "messages deleted before they were read" in logs(tmp_path)
+    assert fates(config) == 1
+
+
+def test_f06_a_topic_that_is_absent_kept_too_few_times_or_made_anew_is_refused_within_seconds(
+    sender: Sender, config: WorkerConfig
+) -> None:
+    sender.send(HEALTH.name, wire.heartbeat(mesh="small", probe_id=next(iter(sender.streams_of))))
+    sender.flush()
+    begin_at_the_ends(config.bootstrap, config.group)
+    begun = time.monotonic()
+    with pytest.raises(UnavailableError, match=r"fewer than 3 replicas.*isochrone.summary.v1 \(1\)"):
+        asyncio.run(app_module._await_offsets(msgspec.structs.replace(config, least_replicas=3)))
+    with closing(KafkaAdminClient(bootstrap_servers=config.bootstrap)) as admin:
+        admin.delete_topics([HEALTH.name])
+        with pytest.raises(UnavailableError, match=f"no topic {HEALTH.name}"):
+            asyncio.run(app_module._await_offsets(config))
+        assert time.monotonic() - begun < 5, "the bar of a refused start"
+        until("the topic to be gone", lambda: HEALTH.name not in admin.list_topics())
+    ensure_topics(config.bootstrap, TOPICS, "embedded")
+    with capture_logs() as said:
+        asyncio.run(app_module._await_offsets(config))
+    assert [line["topic"] for line in said if "made anew" in line["event"]] == [HEALTH.name]
+    with closing(KafkaConsumer(bootstrap_servers=config.bootstrap, group_id=config.group)) as consumer:
+        consumer.commit({TopicPartition(SUMMARY.name, 0): OffsetAndMetadata(1 << 40, "", -1)})
+    with pytest.raises(HoleError, match="another topic"):
+        asyncio.run(app_module._await_offsets(config))
+
+
+def test_f33_a_worker_told_twice_to_stop_in_a_flush_ends_soon_and_loses_nothing(
+    sender: Sender, config: WorkerConfig, store_config: StoreConfig, tmp_path: Path
+) -> None:
+    batches = produce(10, now_ms=wall_ms(CLOCK), slots=3, streams_of=sender.streams_of, mesh="small")
+    with store_proxy(store_config.port) as (proxy, port):
+        behind = msgspec.structs.replace(store_config, port=port, read_timeout_s=30.0)
+        doomed = msgspec.structs.replace(config, store=behind, session_timeout_s=3.0, stop_s=2.0)
+        with worker(doomed, tmp_path) as process:
+            sender.send(SUMMARY.name, batches[0])
+            sender.flush()
+            until("the first message", lambda: fates(config) == 1)
+            proxy.is_mute = True
+            for batch in batches[1:]:
+                sender.send(SUMMARY.name, batch)
+            sender.flush()
+            time.sleep(0.7)  # the flush is under way
+            begun = time.monotonic()
+            process.terminate()
+            time.sleep(0.2)
+            process.terminate()
+            assert process.wait(30) == 0
+            assert time.monotonic() - begun < 2 + 3, logs(tmp_path)
+    assert lag(config) >= len(batches) - 1, "nothing is acknowledged that is not stored"
+    with worker(msgspec.structs.replace(config, session_timeout_s=3.0), tmp_path):
+        until("the rest", lambda: fates(config) == len(batches))
+    assert windows(config.store) == fold_plainly(slots_of(batches))
