@@ -18,11 +18,13 @@ from deploy.place import Place
 from deploy.reflector_host import ReflectorHost
 from deploy.settings import Settings
 from deploy.supervise import Part
+from deploy.topics_admin import LOCAL, REPLICATION, Profile
 from probes.config import AgentConfig, ThroughputSlot
 from probes.plan import LoadedSpan
-from probes.publish import KafkaConfig
+from probes.publish import kafka_config
 from probes.receiver import ReceiverConfig, ReceiverEndpoint
 from probes.reflector import ReflectorConfig, ReflectorEndpoint
+from schemas.kafka_access import KafkaAccess
 from schemas.mesh import Mesh
 from schemas.mesh_slice import probe_slice, slice_to_json
 from streams.app import WorkerConfig
@@ -36,9 +38,17 @@ def command(*words: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "deploy.cli.main", *words)
 
 
-def worker_part(place: Place, bootstrap: str, store: StoreConfig) -> Part:
+def worker_part(
+    place: Place,
+    bootstrap: str,
+    store: StoreConfig,
+    *,
+    access: KafkaAccess = LOCAL,
+    profile: Profile = "embedded",
+) -> Part:
     """Return the worker: verify, fold, store."""
-    part = _part(place, "worker", WorkerConfig(bootstrap=bootstrap, store=store))
+    config = WorkerConfig(bootstrap=bootstrap, access=access, store=store, least_replicas=REPLICATION[profile])
+    part = _part(place, "worker", config)
     return dataclasses.replace(part, final_codes=frozenset({EXIT_BREAKER, EXIT_HOLE}))
 
 
@@ -130,6 +140,7 @@ def agent_part(
     probe_id: str,
     *,
     bootstrap: str,
+    access: KafkaAccess = LOCAL,
     netns: Mapping[str, str],
     throughput: tuple[ThroughputSlot, ...] = (),
     loaded: tuple[LoadedSpan, ...] = (),
@@ -144,7 +155,7 @@ def agent_part(
         slice_path=str(files.slice),
         key_path=str(files.key),
         spool_path=str(files.spool),
-        kafka=KafkaConfig(bootstrap=tuple(bootstrap.split(","))),
+        kafka=kafka_config(bootstrap, access),
         netns={endpoint: netns[endpoint] for endpoint in own if endpoint in netns},
         throughput=tuple(slot for slot in throughput if slot.source in own),
         loaded=loaded,

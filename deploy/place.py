@@ -9,6 +9,7 @@ import msgspec
 
 from deploy.configfile import read_config, write_config
 from schemas.errors import UnavailableError
+from schemas.kafka_access import KafkaAccess
 from streams.store import StoreConfig, store_config
 
 WRITER: Final = "isochrone"
@@ -32,6 +33,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     writer: StoreConfig
     reader: StoreConfig
     page_url: str
+    access: KafkaAccess = KafkaAccess()
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 
 from deploy.configfile import read_config
+from schemas.kafka_access import KafkaAccess
 from schemas.tables import Profile
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
@@ -14,6 +15,7 @@ Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The broker: an address makes it somebody else's, else the embedded one listens on these ports."""
 
+    access: KafkaAccess = KafkaAccess()  # how to prove to somebody else's who we are
     bootstrap: str = ""
     port: Port = 19092
     controller_port: Port = 19093

@@ -123,15 +123,19 @@ def running_stack(
         say("starting broker and store")
         groups = [stack.enter_context(Supervisor(_base_parts(settings, place)))]
         _make_right(settings, mesh, writer, bootstrap, clock)
-        address = Address(mesh=mesh.id, bootstrap=bootstrap, writer=writer, reader=reader, page_url=page_url(page))
+        access = settings.kafka.access
+        address = Address(
+            mesh=mesh.id, bootstrap=bootstrap, access=access, writer=writer, reader=reader, page_url=page_url(page)
+        )
         write_config(place.address_file, address)
         say("starting worker, rollup and page")
-        parts = [worker_part(place, bootstrap, writer), rollup_part(place, writer), page_part(place, page)]
+        worker = worker_part(place, bootstrap, writer, access=access, profile=settings.profile)
+        parts = [worker, rollup_part(place, writer), page_part(place, page)]
         groups.append(stack.enter_context(Supervisor(parts)))
         edge = stack.enter_context(ExitStack())
         if netns is not None:
             say("starting reflector and probes")
-            groups.append(edge.enter_context(Supervisor(_edge_parts(place, mesh, bootstrap, netns, load()))))
+            groups.append(edge.enter_context(Supervisor(_edge_parts(place, mesh, address, netns, load()))))
         say("starting the evaluator")
         groups.append(edge.enter_context(Supervisor([evaluator_part(place, settings, writer, mesh.id)])))
         yield Stack(groups, edge, address, mesh)
@@ -165,9 +169,18 @@ def _base_parts(settings: Settings, place: Place) -> list[Part]:
     return parts
 
 
-def _edge_parts(place: Place, mesh: Mesh, bootstrap: str, netns: Mapping[str, str], load: Load) -> list[Part]:
+def _edge_parts(place: Place, mesh: Mesh, address: Address, netns: Mapping[str, str], load: Load) -> list[Part]:
     agents = [
-        agent_part(place, mesh, probe.id, bootstrap=bootstrap, netns=netns, throughput=load.slots, loaded=load.spans)
+        agent_part(
+            place,
+            mesh,
+            probe.id,
+            bootstrap=address.bootstrap,
+            access=address.access,
+            netns=netns,
+            throughput=load.slots,
+            loaded=load.spans,
+        )
         for probe in mesh.probes
     ]
     return [reflector_part(place, mesh, netns), *agents]
@@ -175,7 +188,7 @@ def _edge_parts(place: Place, mesh: Mesh, bootstrap: str, netns: Mapping[str, st
 
 def _make_right(settings: Settings, mesh: Mesh, writer: StoreConfig, bootstrap: str, clock: Clock) -> None:
     """Bring topics, tables and plan to what the parts rely on, or refuse with what differs."""
-    ensure_topics(bootstrap, TOPICS, settings.profile)
+    ensure_topics(bootstrap, TOPICS, settings.profile, access=settings.kafka.access)
     migrate(writer, profile=settings.profile, clock=clock)
     with open_store(writer) as store:
         applied = apply_mesh(store, mesh, clock=clock)

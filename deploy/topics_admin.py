@@ -10,7 +10,9 @@ from kafka import KafkaAdminClient
 from kafka.admin import ConfigFilterType, ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
+from probes.publish import security_settings
 from schemas.errors import ConfigError, UnavailableError
+from schemas.kafka_access import KafkaAccess, check_access
 from schemas.topics import TopicSpec
 
 Profile = Literal["embedded", "production"]
@@ -19,6 +21,7 @@ REPLICATION: Final[Mapping[Profile, int]] = {"embedded": 1, "production": 3}
 ADMIN_DEADLINE_S: Final = 20.0
 PARTITIONS: Final = "partitions"
 REPLICAS: Final = "replication.factor"
+LOCAL: Final = KafkaAccess()  # the embedded broker's
 
 Settings = dict[str, str]
 
@@ -33,12 +36,12 @@ class Difference:
     wanted: str
 
 
-def broker_answers(bootstrap: str, deadline_s: float) -> bool:
+def broker_answers(bootstrap: str, deadline_s: float, access: KafkaAccess = LOCAL) -> bool:
     """Return whether the cluster at `bootstrap` answers an admin request with a broker that serves."""
     if not _somebody_listens(bootstrap, deadline_s):
         return False  # cheap and silent, where a client would retry and complain
     try:
-        with _admin(bootstrap, deadline_s) as admin:
+        with _admin(bootstrap, deadline_s, access) as admin:
             brokers = admin.describe_cluster()["brokers"]
     except (KafkaError, OSError):
         return False
@@ -46,17 +49,23 @@ def broker_answers(bootstrap: str, deadline_s: float) -> bool:
 
 
 def ensure_topics(
-    bootstrap: str, specs: Sequence[TopicSpec], profile: Profile, *, deadline_s: float = ADMIN_DEADLINE_S
+    bootstrap: str,
+    specs: Sequence[TopicSpec],
+    profile: Profile,
+    *,
+    access: KafkaAccess = LOCAL,
+    deadline_s: float = ADMIN_DEADLINE_S,
 ) -> tuple[str, ...]:
     """Create the topics that are missing and check those that exist; return the names of those created.
 
     Raises:
-        ConfigError: a topic has other settings than wanted; the text names each with found, wanted and the remedy.
+        ConfigError: a topic has other settings than wanted; the text names each with found, wanted and the remedy. Or
+            the broker may not be spoken to like this.
         UnavailableError: the broker did not answer within `deadline_s`.
     """
     wanted = {spec.name: wanted_settings(spec, profile) for spec in specs}
     try:
-        with _admin(bootstrap, deadline_s) as admin:
+        with _admin(bootstrap, deadline_s, access) as admin:
             created = _create_missing(admin, wanted)
             found = _found_settings(admin, list(wanted))
     except (KafkaError, OSError) as err:
@@ -114,8 +123,9 @@ def _somebody_listens(bootstrap: str, deadline_s: float) -> bool:
 
 
 @contextmanager
-def _admin(bootstrap: str, deadline_s: float) -> Iterator[KafkaAdminClient]:
+def _admin(bootstrap: str, deadline_s: float, access: KafkaAccess) -> Iterator[KafkaAdminClient]:
     """Yield a client; also when it fails to connect, its thread and sockets end here (its constructor leaves them)."""
+    check_access(access, bootstrap.split(","))
     deadline_ms = round(deadline_s * 1000)
     with ExitStack() as stack:
 
@@ -131,6 +141,7 @@ def _admin(bootstrap: str, deadline_s: float) -> Iterator[KafkaAdminClient]:
             bootstrap_timeout_ms=deadline_ms,
             request_timeout_ms=deadline_ms,
             reconnect_backoff_max_ms=500,
+            **security_settings(access),
         )
 
 

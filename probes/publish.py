@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
-import msgspec
 from kafka import KafkaProducer
 from kafka.errors import (
     InvalidTopicError,
@@ -19,6 +18,7 @@ from kafka.errors import (
 )
 
 from schemas.errors import ConfigError, UnavailableError
+from schemas.kafka_access import KafkaAccess, check_access
 
 BROKER_ERRORS: Final = (KafkaError,)
 Fault = Literal["unknown", "topic", "too_large"]  # what an error says of a record: see `fault_of`
@@ -30,21 +30,19 @@ _NO_TOPIC: Final = (UnknownTopicOrPartitionError, TopicAuthorizationFailedError,
 _TOO_LARGE: Final = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 
-class KafkaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the broker is and how to prove who we are; the same names as in kafka-python."""
+class KafkaConfig(KafkaAccess, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the broker is and how to prove who we are."""
 
     bootstrap: tuple[str, ...] = ("127.0.0.1:9092",)
-    security_protocol: str = "PLAINTEXT"  # SSL, SASL_PLAINTEXT, SASL_SSL
-    ssl_cafile: str | None = None
-    ssl_certfile: str | None = None
-    ssl_keyfile: str | None = None
-    ssl_check_hostname: bool = True
-    sasl_mechanism: str | None = None  # SCRAM-SHA-512, PLAIN, ...
-    sasl_username: str | None = None
-    sasl_password_file: str | None = None  # a password never stands in a configuration
     linger_ms: int = 50
     delivery_timeout_ms: int = 30_000
     request_timeout_ms: int = 10_000
+
+
+def kafka_config(bootstrap: str, access: KafkaAccess) -> KafkaConfig:
+    """Return the config of servers (host:port, several with commas) and how to prove to them who we are."""
+    said = {name: getattr(access, name) for name in KafkaAccess.__struct_fields__}
+    return KafkaConfig(bootstrap=tuple(bootstrap.split(",")), **said)
 
 
 class Future(Protocol):
@@ -75,8 +73,9 @@ def make_producer(config: KafkaConfig, client_id: str) -> Producer:
 
     Raises:
         KafkaError: No broker answered within 5 s.
-        ConfigError: The password file cannot be read.
+        ConfigError: The password file cannot be read, or the broker may not be spoken to like this.
     """
+    check_access(config, config.bootstrap)
     producer: Producer = KafkaProducer(
         bootstrap_servers=list(config.bootstrap),
         client_id=client_id,
@@ -92,7 +91,7 @@ def make_producer(config: KafkaConfig, client_id: str) -> Producer:
         bootstrap_timeout_ms=5_000,
         reconnect_backoff_ms=100,
         reconnect_backoff_max_ms=2_000,
-        **_security(config),
+        **security_settings(config),
     )
     return producer
 
@@ -149,7 +148,12 @@ def open_sender(config: KafkaConfig, client_id: str) -> Iterator[Producer]:
         producer.close(_CLOSE_S)
 
 
-def _security(config: KafkaConfig) -> dict[str, object]:
+def security_settings(config: KafkaAccess) -> dict[str, object]:
+    """Return encryption and login as kafka-python wants them.
+
+    Raises:
+        ConfigError: The password file cannot be read.
+    """
     names = ("security_protocol", "ssl_cafile", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname", "sasl_mechanism")
     keys: dict[str, object] = {name: getattr(config, name) for name in names if getattr(config, name) is not None}
     if config.sasl_username is not None:

@@ -25,9 +25,11 @@ from aiokafka.errors import KafkaError  # type: ignore[import-untyped]  # same
 
 from schemas.clock import Clock, SystemClock
 from schemas.errors import StoreTransientError, UnavailableError
+from schemas.kafka_access import KafkaAccess, check_access
 from schemas.topics import TOPICS
 from streams.flush import Flusher, FlushReport
 from streams.intake import EXIT_HOLE, EXIT_UNKNOWN, Intake
+from streams.kafka_login import client_settings, password, ssl_context
 from streams.messages import RawMessage
 from streams.migrate import check_migrated
 from streams.positions import HoleError, Stall, Standing, forgotten_topics, hole_error, holes
@@ -44,6 +46,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """A worker: which broker, which store, how eager."""
 
     bootstrap: str = "127.0.0.1:9092"  # host:port, several with commas
+    access: KafkaAccess = KafkaAccess()
     group: str = "isochrone-fold"
     store: StoreConfig = StoreConfig()
     batch_messages: int = 200  # a flush; more only adds to what a kill repeats
@@ -74,6 +77,7 @@ def run_worker(
         SystemExit: after a signal, with the code.
     """
     used = clock if clock is not None else SystemClock()
+    check_access(config.access, _servers(config))
     _await_store(config, used)
     try:
         asyncio.run(_await_offsets(config))
@@ -89,6 +93,7 @@ def make_app(config: WorkerConfig, clock: Clock, *, at: Callable[[str], None] = 
     app = faust.App(
         config.group,
         broker=[f"kafka://{server}" for server in _servers(config)],
+        broker_credentials=_credentials(config),
         datadir=Path(tempfile.gettempdir()) / f"isochrone-worker-{os.getuid()}",  # Faust makes it; nothing is in it
         store="memory://",
         key_serializer="raw",
@@ -237,7 +242,7 @@ async def _retry_offsets(config: WorkerConfig) -> None:
 
 async def _partitions(config: WorkerConfig) -> list[Any]:
     """Return every partition of every topic; refuse topics that are absent or kept too few times."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=_servers(config))
+    admin = AIOKafkaAdminClient(bootstrap_servers=_servers(config), **client_settings(config.access))
     try:
         await admin.start()
         found = await admin.describe_topics([spec.name for spec in TOPICS])
@@ -282,7 +287,10 @@ async def _place_offsets(config: WorkerConfig, parts: Sequence[Any]) -> None:
 async def _reader(config: WorkerConfig, parts: Sequence[Any]) -> AsyncIterator[Any]:
     """Yield a consumer that knows the group and is no member of it."""
     consumer = aiokafka.AIOKafkaConsumer(
-        bootstrap_servers=_servers(config), group_id=config.group, enable_auto_commit=False
+        bootstrap_servers=_servers(config),
+        group_id=config.group,
+        enable_auto_commit=False,
+        **client_settings(config.access),
     )
     try:
         await consumer.start()
@@ -334,3 +342,14 @@ async def _own_standings(config: WorkerConfig, app: faust.App) -> dict[str, Stan
 
 def _servers(config: WorkerConfig) -> list[str]:
     return [server.strip() for server in config.bootstrap.split(",")]
+
+
+def _credentials(config: WorkerConfig) -> Any:  # noqa: ANN401 - Faust's own
+    """Return encryption and login for Faust, which hands them to aiokafka."""
+    access, context = config.access, ssl_context(config.access)
+    if access.is_sasl:
+        name, secret = access.sasl_username, password(access)
+        return faust.SASLCredentials(
+            username=name, password=secret, ssl_context=context, mechanism=access.sasl_mechanism
+        )
+    return faust.SSLCredentials(context) if context is not None else None

@@ -65,11 +65,12 @@ def show(topic: Topic, partition: Partition, offset: Offset, state: State = DEFA
 def replay(topic: Topic, partition: Partition, offset: Offset, state: State = DEFAULT_STATE, url: Url = "") -> None:
     """Send the original bytes of a refused message to its topic again; the worker judges them anew."""
     from deploy.place import find_address, find_store
-    from probes.publish import KafkaConfig, open_sender, send_acknowledged
+    from probes.publish import kafka_config, open_sender, send_acknowledged
     from streams.quarantine import replay as send_again
     from streams.store import open_store
 
-    config = KafkaConfig(bootstrap=tuple(find_address(state).bootstrap.split(",")))
+    address = find_address(state)
+    config = kafka_config(address.bootstrap, address.access)
     with open_store(find_store(state, url)[0]) as store, open_sender(config, "isochrone-replay") as producer:
         send_again(store, [(topic, partition, offset)], partial(send_acknowledged, producer))
     typer.echo(f"sent {topic} {partition}@{offset} again")

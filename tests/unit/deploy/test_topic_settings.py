@@ -2,8 +2,9 @@
 
 import pytest
 
-from deploy.topics_admin import Difference, Profile, differences, refusal, wanted_settings
-from schemas.topics import SUMMARY
+from deploy.topics_admin import Difference, Profile, differences, ensure_topics, refusal, wanted_settings
+from schemas.errors import ConfigError
+from schemas.topics import SUMMARY, TOPICS
 
 
 @pytest.mark.parametrize(("profile", "partitions", "replicas"), [("embedded", "16", "1"), ("production", "64", "3")])
@@ -37,3 +38,19 @@ def test_the_refusal_names_topic_setting_found_wanted_and_remedy() -> None:
         "kafka-configs.sh --bootstrap-server 127.0.0.1:9092 "
         "--entity-type topics --entity-name t --alter --add-config retention.ms=1"
     ) in text
+
+
+def test_the_admin_refuses_plain_text_to_another_machine_before_it_speaks() -> None:
+    with pytest.raises(ConfigError, match="allow_plaintext"):
+        ensure_topics("192.0.2.1:9092", TOPICS, "production", deadline_s=0.1)
+
+
+@pytest.mark.parametrize(
+    ("found", "setting"),
+    [({"replication.factor": "2"}, "replication.factor"), ({"min.insync.replicas": "1"}, "min.insync.replicas")],
+)
+def test_f06_in_production_fewer_than_three_replicas_or_two_disks_are_a_difference(
+    found: dict[str, str], setting: str
+) -> None:
+    wanted = wanted_settings(SUMMARY, "production")
+    assert [each.setting for each in differences("t", wanted, wanted | found)] == [setting]

@@ -10,7 +10,7 @@ from support.fake_producer import FakeProducer
 
 from probes.lanes import BacklogConfig, Bucket
 from probes.outbox import Outbox, open_outbox
-from probes.publish import KafkaConfig, _security, make_producer
+from probes.publish import KafkaConfig, make_producer, security_settings
 from probes.publisher import MAX_IN_FLIGHT, Publisher, open_publisher
 from probes.spool import Spool, open_spool
 from probes.spool_group import Entry
@@ -141,9 +141,9 @@ def test_f01_a_broker_that_is_away_is_tried_again_and_the_spool_waits(tmp_path: 
 def test_the_password_is_read_from_its_file_and_its_absence_is_named(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("s3\n")
     config = KafkaConfig(security_protocol="SASL_SSL", sasl_username="p", sasl_password_file=str(tmp_path / "secret"))
-    assert _security(config)["sasl_plain_password"] == "s3"
+    assert security_settings(config)["sasl_plain_password"] == "s3"
     with pytest.raises(ConfigError, match="sasl_password_file"):
-        _security(KafkaConfig(sasl_password_file=str(tmp_path / "none")))
+        security_settings(KafkaConfig(sasl_password_file=str(tmp_path / "none")))
 
 
 def test_idempotence_and_all_acknowledgements_are_asked_for_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
