@@ -27,14 +27,15 @@ from schemas.clock import Clock, SystemClock
 from schemas.errors import StoreTransientError, UnavailableError
 from schemas.kafka_access import KafkaAccess, check_access
 from schemas.topics import TOPICS
-from streams.flush import Flusher, FlushReport
+from streams.flush import FlushReport, store_judged
 from streams.intake import EXIT_HOLE, EXIT_UNKNOWN, Intake
+from streams.judge import Judge, Judged
 from streams.kafka_login import client_settings, password, ssl_context
 from streams.messages import RawMessage
 from streams.migrate import check_migrated
 from streams.positions import HoleError, Stall, Standing, forgotten_topics, hole_error, holes
 from streams.registry import Registry
-from streams.store import StoreConfig, open_store
+from streams.store import Store, StoreConfig, open_store
 
 WATCH_DEADLINE_S: Final = 5.0  # for the broker to say where the group stands
 NEVER_S: Final = 86_400.0  # a store that is down for an hour must not cost the partitions
@@ -49,7 +50,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     access: KafkaAccess = KafkaAccess()
     group: str = "isochrone-fold"
     store: StoreConfig = StoreConfig()
-    batch_messages: int = 200  # a flush; more only adds to what a kill repeats
+    batch_messages: int = 300  # a flush: more read back and fold less often, and hold more memory
     gather_s: float = 0.2  # the messages of one slot come together; readable within a second
     membership_refresh_s: float = 5.0
     report_every_s: float = 10.0
@@ -113,8 +114,9 @@ def make_app(config: WorkerConfig, clock: Clock, *, at: Callable[[str], None] = 
         broker_max_poll_interval=NEVER_S,
         worker_redirect_stdouts=False,
     )
-    keeper, executor = _Keeper(config, clock, at), ThreadPoolExecutor(1, thread_name_prefix="store")
-    intake = Intake(keeper.flush, executor, clock, batch=config.batch_messages, fatal=die)
+    keeper = _Keeper(config, clock, at)
+    executors = ThreadPoolExecutor(1, thread_name_prefix="judge"), ThreadPoolExecutor(1, thread_name_prefix="store")
+    intake = Intake(keeper.judge, keeper.store, executors, clock, batch=config.batch_messages, fatal=die)
     for spec in TOPICS:
         _add_agent(app, spec.name, intake)
     _add_tasks(app, config, intake, clock)
@@ -164,24 +166,32 @@ class _Worker(faust.Worker):  # type: ignore[misc]  # Faust without types
 
 
 class _Keeper:
-    """The store and the flusher of the one thread that runs them; made there, at the first flush."""
+    """A store for each of the two threads, and the judge; each is made by the thread that uses it."""
 
     def __init__(self, config: WorkerConfig, clock: Clock, at: Callable[[str], None]) -> None:
         self._config = config
         self._clock = clock
         self._at = at
-        self._flusher: Flusher | None = None
+        self._judge: Judge | None = None
+        self._store: Store | None = None
         self._open = ExitStack()
 
-    def flush(self, messages: Sequence[RawMessage]) -> FlushReport:
-        if self._flusher is None:
-            store = self._open.enter_context(open_store(self._config.store))
+    def judge(self, messages: Sequence[RawMessage]) -> Judged:
+        if self._judge is None:
             registry = Registry(self._clock, refresh_s=self._config.membership_refresh_s)
-            self._flusher = Flusher(store, registry, self._clock, at=self._at)
-        return self._flusher.flush(messages)
+            self._judge = Judge(self._opened(), registry, self._clock)
+        return self._judge.judge(messages)
+
+    def store(self, judged: Judged) -> FlushReport:
+        if self._store is None:
+            self._store = self._opened()
+        return store_judged(self._store, judged, at=self._at)
+
+    def _opened(self) -> Store:
+        return self._open.enter_context(open_store(self._config.store))
 
 
-def _add_agent(app: faust.App, name: str, intake: Intake) -> None:
+def _add_agent(app: faust.App, name: str, intake: Intake[Judged]) -> None:
     topic = app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
     async def take(stream: Any) -> None:  # noqa: ANN401 - Faust's own
@@ -191,7 +201,7 @@ def _add_agent(app: faust.App, name: str, intake: Intake) -> None:
     app.agent(topic, name=f"take-{name}")(take)
 
 
-def _add_tasks(app: faust.App, config: WorkerConfig, intake: Intake, clock: Clock) -> None:
+def _add_tasks(app: faust.App, config: WorkerConfig, intake: Intake[Judged], clock: Clock) -> None:
     async def forget(*_: object, **__: object) -> None:
         await intake.forget()
 
@@ -312,7 +322,7 @@ def _name(part: Any) -> str:  # noqa: ANN401 - a partition of aiokafka or of Fau
     return f"{part.topic} {part.partition}"
 
 
-async def _watch(config: WorkerConfig, app: faust.App, intake: Intake, clock: Clock) -> NoReturn:
+async def _watch(config: WorkerConfig, app: faust.App, intake: Intake[Judged], clock: Clock) -> NoReturn:
     """Report for ever how far this worker is behind; end it where a hole opened under it or it does not move."""
     stall = Stall()
     while True:

@@ -5,18 +5,19 @@ acknowledges only after it has returned.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import numpy as np
 
-from schemas.clock import Clock, wall_ms
+from schemas.clock import Clock
 from schemas.errors import QuarantineReason
 from schemas.tables import BATCH, KPI_1M, PROBE_HEALTH, QUARANTINE, SUMMARY_10S, THROUGHPUT, TableSpec
 from streams.blocks import insert_bisected
 from streams.breaker import Breaker
 from streams.columns import Columns, joined, row_at, row_count
 from streams.fold import SLOT_COLUMNS
+from streams.judge import Judge, Judged
 from streams.ledger import batch_row, fault_rows, rejected_batch_row, rejected_row
 from streams.messages import RawMessage
 from streams.registry import Registry
@@ -25,16 +26,12 @@ from streams.store import Store
 from streams.verify import (
     Rejected,
     StreamFault,
-    Verdict,
     VerifiedHeartbeat,
     VerifiedSummary,
     VerifiedThroughput,
     rejected,
-    verify_all,
 )
 from streams.windows import Window, fold_guarded, read_slots, window_of
-
-STRANGE: Final = ("unknown_key", "key_mismatch", "not_member", "foreign_endpoint")  # a newer plan may know them
 
 
 class FlushReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +47,7 @@ class FlushReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Flusher:
-    """Stores messages. What it remembers between two flushes may be lost: it is only speed."""
+    """Judges and stores messages. What it remembers between two flushes may be lost: it is only speed."""
 
     def __init__(
         self,
@@ -61,19 +58,9 @@ class Flusher:
         breaker: Breaker | None = None,
         at: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Keep what it works with.
-
-        Args:
-            store: where to.
-            registry: who may say what.
-            clock: stamps the windows and judges lateness.
-            breaker: stops it when most is wrong; a new one by default.
-            at: called with "base", "windows" and "ledger" when each is written: where a test may end the process.
-        """
+        """Keep what it works with; see `Judge` and `store_judged`."""
         self._store = store
-        self._registry = registry
-        self._clock = clock
-        self._breaker = breaker if breaker is not None else Breaker()
+        self._judge = Judge(store, registry, clock, breaker=breaker)
         self._at = at
 
     def flush(self, messages: Sequence[RawMessage]) -> FlushReport:
@@ -84,38 +71,41 @@ class Flusher:
             BreakerTrippedError: nothing is stored.
             UnavailableError: the store refuses what no row is to blame for.
         """
-        work = _Work(self._store, self._registry, self._judged(messages), wall_ms(self._clock))
-        work.store_base()
-        self._at("base")
-        windows = work.store_windows()
-        self._at("windows")
-        work.store_rows(PROBE_HEALTH, VerifiedHeartbeat, health_row)
-        work.store_rows(THROUGHPUT, VerifiedThroughput, throughput_row)
-        work.store_ledger()
-        self._at("ledger")
-        return work.report(windows)
+        return store_judged(self._store, self._judge.judge(messages), at=self._at)
 
-    def _judged(self, messages: Sequence[RawMessage]) -> list[Verdict]:
-        self._registry.refresh(self._store)
-        now_ms = wall_ms(self._clock)
-        verdicts = verify_all(messages, self._registry.membership, now_ms=now_ms)
-        strange = [number for number, verdict in enumerate(verdicts) if _is_strange(verdict)]
-        if strange and self._registry.refresh(self._store, stranger=True):
-            again = verify_all([messages[number] for number in strange], self._registry.membership, now_ms=now_ms)
-            for number, verdict in zip(strange, again, strict=True):
-                verdicts[number] = verdict
-        self._breaker.observe(verdicts, now_ms=now_ms)
-        return verdicts
+
+def store_judged(store: Store, judged: Judged, *, at: Callable[[str], None] = lambda _: None) -> FlushReport:
+    """Store what may be stored of judged messages and return what became of them.
+
+    Args:
+        store: where to.
+        judged: any number of times; the tables stay equal.
+        at: called with "base", "windows" and "ledger" when each is written: where a test may end the process.
+
+    Raises:
+        StoreTransientError: unknown how much is stored; store the same again.
+        UnavailableError: the store refuses what no row is to blame for.
+    """
+    work = _Work(store, judged)
+    work.store_base()
+    at("base")
+    windows = work.store_windows()
+    at("windows")
+    work.store_rows(PROBE_HEALTH, VerifiedHeartbeat, health_row)
+    work.store_rows(THROUGHPUT, VerifiedThroughput, throughput_row)
+    work.store_ledger()
+    at("ledger")
+    return work.report(windows)
 
 
 class _Work:
     """One flush under way: the verdicts, and the streams that the store refused of those taken."""
 
-    def __init__(self, store: Store, registry: Registry, verdicts: list[Verdict], now_ms: int) -> None:
+    def __init__(self, store: Store, judged: Judged) -> None:
         self._store = store
-        self._registry = registry
-        self._verdicts = verdicts
-        self._now_ms = now_ms
+        self._membership = judged.membership
+        self._verdicts = list(judged.verdicts)
+        self._now_ms = judged.now_ms
         self._own: Columns = {}  # the slots that this flush has stored
         self._refused: dict[int, list[StreamFault]] = {}
 
@@ -228,10 +218,4 @@ class _Work:
 
     def _reject(self, number: int, reason: QuarantineReason, text: str) -> None:
         message = self._verdicts[number].message
-        self._verdicts[number] = rejected(message, self._registry.membership, reason, text)
-
-
-def _is_strange(verdict: Verdict) -> bool:
-    if isinstance(verdict, Rejected):
-        return verdict.reason in STRANGE
-    return isinstance(verdict, VerifiedSummary) and len(verdict.faults) > 0
+        self._verdicts[number] = rejected(message, self._membership, reason, text)

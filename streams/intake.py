@@ -1,5 +1,7 @@
 """The intake: messages wait here until they are stored, and only then are acknowledged, in the order they came.
 
+While a batch is stored, the next one is judged in another thread: the store's time is not ours.
+
 Nothing is acknowledged that the store has not answered for; a store that is away is waited for; what belongs to a
 former assignment of partitions is forgotten, never acknowledged. An event is whatever can be acknowledged.
 """
@@ -7,7 +9,8 @@ former assignment of partitions is forgotten, never acknowledged. An event is wh
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from typing import Final, NamedTuple, NoReturn, Protocol
+from contextlib import suppress
+from typing import Final, Generic, NamedTuple, NoReturn, Protocol, TypeVar
 
 import msgspec
 import structlog
@@ -27,6 +30,8 @@ LONGEST_WAIT_S: Final = 5.0
 SAID_EVERY_S: Final = 60.0  # one line for a fault that lasts, not one a try
 # Rows are found out and quarantined below; what comes up to here blames the store or the deployment, never a message.
 _MENDED_ELSEWHERE: Final = (StoreTransientError, StorePermanentError, UnavailableError)
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -74,13 +79,21 @@ class _Pause(NamedTuple):
     said_ns: int = 0
 
 
-class Intake:
-    """Pending messages of one worker, in one event loop; `store` runs in one thread of its own."""
+class _Batch(NamedTuple, Generic[T]):
+    """Messages of one flush, and what they are judged to be as soon as that is said."""
+
+    taken: Sequence[Taken]
+    judged: "asyncio.Future[T]"
+
+
+class Intake(Generic[T]):
+    """Pending messages of one worker, in one event loop; it judges and stores in threads of their own."""
 
     def __init__(
         self,
-        store: Callable[[Sequence[RawMessage]], FlushReport],
-        executor: Executor,
+        judge: Callable[[Sequence[RawMessage]], T],
+        store: Callable[[T], FlushReport],
+        executors: tuple[Executor, Executor],
         clock: Clock,
         *,
         batch: int,
@@ -89,15 +102,17 @@ class Intake:
         """Keep what it works with.
 
         Args:
-            store: stores messages; called in the executor, one call at a time.
-            executor: one thread.
+            judge: says what may be stored of messages; one call at a time.
+            store: stores what was judged; one call at a time, beside a `judge` of later messages.
+            executors: a thread for each of the two.
             clock: measures.
-            batch: messages of a flush; as many may wait before who brings more must wait too.
+            batch: messages of a flush; twice as many may wait before who brings more must wait too.
             fatal: ends the process with an exit code and a text; does not return.
         """
         self.counters = Counters()
+        self._judge = judge
         self._store = store
-        self._executor = executor
+        self._executors = executors
         self._clock = clock
         self._batch = batch
         self._fatal = fatal
@@ -107,34 +122,44 @@ class Intake:
         self._flushed_ns = clock.mono_ns()
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
+        self._full = asyncio.Event()
+        self._ripe = asyncio.Event()  # a whole batch waits behind the one that is stored
+        self._room = asyncio.Event()
 
     async def put(self, event: Event, message: RawMessage) -> None:
-        """Take a message; return at once, or after a flush where enough wait already."""
+        """Take a message; return at once, or when there is room where enough wait already."""
         self._pending.append(Taken(event, message))
         self._wake.set()
         if len(self._pending) >= self._batch:
-            await self.flush()
+            self._full.set()
+        while len(self._pending) >= 2 * self._batch:
+            self._ripe.set()
+            self._room.clear()
+            await self._room.wait()
 
     async def run(self, gather_s: float) -> None:
-        """Flush for ever, `gather_s` seconds after a message came: those of one slot come together."""
+        """Flush for ever, `gather_s` seconds after a message came, or as soon as a batch is full."""
         while True:
             await self._wake.wait()
-            await asyncio.sleep(gather_s)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._full.wait(), gather_s)
             self._wake.clear()
+            self._full.clear()
             await self.flush()
 
     async def flush(self) -> None:
         """Store and acknowledge all that waits; give up what another assignment has made stale."""
         async with self._lock:
-            while self._pending:
-                batch = self._pending[: self._batch]
-                if not await self._stored(batch, self._assignment):
+            batch = self._begun(0)
+            while batch is not None:
+                storing = asyncio.create_task(self._stored(batch, self._assignment))
+                ahead = await self._begun_behind(batch, storing)
+                if not await storing:
+                    await asyncio.gather(*([ahead.judged] if ahead else []), return_exceptions=True)
                     return
-                del self._pending[: len(batch)]
-                for taken in batch:  # no await in between: a commit sees all of them or none
-                    taken.event.ack()
-                self.counters.pending = len(self._pending)
+                self._acknowledge(batch.taken)
                 await asyncio.sleep(0)
+                batch = ahead if ahead is not None else self._begun(0)
 
     def note_age(self) -> None:
         """Bring `since_flush_ms` up to now."""
@@ -146,14 +171,39 @@ class Intake:
         async with self._lock:
             self.counters.forgotten += len(self._pending)
             self._pending.clear()
+            self._ripe.clear()
+            self._room.set()
 
-    async def _stored(self, batch: Sequence[Taken], assignment: int) -> bool:
+    def _begun(self, start: int) -> _Batch[T] | None:
+        """Return the batch that waits at a place in the queue, being judged from now on."""
+        taken = self._pending[start : start + self._batch]
+        return _Batch(taken, self._judged(taken)) if taken else None
+
+    async def _begun_behind(self, batch: _Batch[T], storing: "asyncio.Task[bool]") -> _Batch[T] | None:
+        """Return the batch behind the one that is being stored, should there be a whole one before that is done."""
+        ripe = asyncio.create_task(self._ripe.wait())
+        done, _ = await asyncio.wait({storing, ripe}, return_when=asyncio.FIRST_COMPLETED)
+        ripe.cancel()
+        return None if storing in done else self._begun(len(batch.taken))
+
+    def _judged(self, taken: Sequence[Taken]) -> "asyncio.Future[T]":
+        messages = [each.message for each in taken]
+        return asyncio.get_running_loop().run_in_executor(self._executors[0], self._judge, messages)
+
+    def _acknowledge(self, taken: Sequence[Taken]) -> None:
+        del self._pending[: len(taken)]
+        for each in taken:  # no await in between: a commit sees all of them or none
+            each.event.ack()
+        self.counters.pending = len(self._pending)
+        self._ripe.clear()
+        self._room.set()
+
+    async def _stored(self, batch: _Batch[T], assignment: int) -> bool:
         """Return True when the batch is stored; False when its partitions changed hands before it was."""
-        messages = [taken.message for taken in batch]
-        wait_s = FIRST_WAIT_S
+        wait_s, judged = FIRST_WAIT_S, batch.judged
         while True:
             try:
-                await self._store_once(messages)
+                await self._store_once(await judged)
             except BreakerTrippedError as err:
                 self._fatal(EXIT_BREAKER, str(err))
             except _MENDED_ELSEWHERE as err:
@@ -162,6 +212,7 @@ class Intake:
                 wait_s = min(wait_s * 2, LONGEST_WAIT_S)
                 if self._assignment != assignment:
                     return False
+                judged = judged if judged.exception() is None else self._judged(batch.taken)
             except Exception as err:  # noqa: BLE001 - unknown: nothing is acknowledged, a restart repeats it
                 self._fatal(EXIT_UNKNOWN, f"{type(err).__name__}: {err}")
             else:
@@ -194,9 +245,9 @@ class Intake:
             log.info("store takes again", paused_ms=paused_ms, waiting_messages=len(self._pending))
         self._pause, self.counters.paused_ms = None, 0
 
-    async def _store_once(self, messages: Sequence[RawMessage]) -> None:
+    async def _store_once(self, judged: T) -> None:
         started_ns = self._clock.mono_ns()
-        report = await asyncio.get_running_loop().run_in_executor(self._executor, self._store, messages)
+        report = await asyncio.get_running_loop().run_in_executor(self._executors[1], self._store, judged)
         counters = self.counters
         for name in ("messages", "stored", "quarantined", "foreign", "faults", "windows"):
             setattr(counters, name, getattr(counters, name) + getattr(report, name))

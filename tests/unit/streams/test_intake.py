@@ -1,6 +1,7 @@
 """The intake: what is acknowledged, when, and in which order. The store is a function; the loop is real."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NoReturn
@@ -19,6 +20,8 @@ from streams.messages import RawMessage
 from streams.store_errors import DEPLOYMENT, REMEDIES, UNKNOWN, DeploymentError, paused
 
 Store = Callable[[Sequence[RawMessage]], FlushReport]
+Judge = Callable[[Sequence[RawMessage]], Sequence[RawMessage]]
+Act = Callable[[Intake[Sequence[RawMessage]]], Coroutine[None, None, None]]
 
 
 class Died(BaseException):
@@ -46,24 +49,20 @@ class Seen:
 
 
 def played(
-    store: Store,
-    act: Callable[[Intake], Coroutine[None, None, None]],
-    *,
-    batch: int = 100,
-    clock: ManualClock | None = None,
-) -> Intake:
-    """Run an act on an intake over this store; return the intake."""
+    store: Store, act: Act, *, batch: int = 100, judge: Judge = tuple, clock: ManualClock | None = None
+) -> Intake[Sequence[RawMessage]]:
+    """Run an act on an intake over this store; return the intake. Messages are judged to be what they are."""
 
-    async def run() -> Intake:
-        with ThreadPoolExecutor(1) as executor:
-            intake = Intake(store, executor, clock or ManualClock(), batch=batch, fatal=die)
+    async def run() -> Intake[Sequence[RawMessage]]:
+        with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+            intake = Intake(judge, store, (one, other), clock or ManualClock(), batch=batch, fatal=die)
             await asyncio.wait_for(act(intake), 10)
         return intake
 
     return asyncio.run(run())
 
 
-async def put(intake: Intake, acked: list[int], offsets: Sequence[int]) -> None:
+async def put(intake: Intake[Sequence[RawMessage]], acked: list[int], offsets: Sequence[int]) -> None:
     for offset in offsets:
         await intake.put(Seen(offset, acked), wire.message(wire.summary(seq=offset), offset=offset))
 
@@ -83,11 +82,11 @@ def test_messages_are_acknowledged_in_order_after_they_are_stored() -> None:
         stored.extend(message.offset for message in messages)
         return report(messages)
 
-    async def act(intake: Intake) -> None:
+    async def act(intake: Intake[Sequence[RawMessage]]) -> None:
         await put(intake, acked, range(7))
         await intake.flush()
 
-    intake = played(store, act, batch=3)
+    intake = played(store, act, batch=4)
     assert acked == stored == list(range(7))
     assert intake.counters.messages == 7
 
@@ -103,7 +102,7 @@ def test_f07_a_store_that_is_away_is_asked_again_with_the_same_messages() -> Non
             raise StoreTransientError("away")
         return report(messages)
 
-    async def act(intake: Intake) -> None:
+    async def act(intake: Intake[Sequence[RawMessage]]) -> None:
         await put(intake, acked, (1, 2))
         await intake.flush()
 
@@ -136,7 +135,7 @@ def test_what_no_message_is_to_blame_for_is_waited_out_and_said_once_with_its_re
             raise error
         return report(messages)
 
-    async def act(intake: Intake) -> None:
+    async def act(intake: Intake[Sequence[RawMessage]]) -> None:
         await put(intake, acked, (1, 2))
         await intake.flush()
 
@@ -165,7 +164,7 @@ def test_a_pause_that_lasts_or_changes_its_cause_is_said_again() -> None:
             raise errors.pop(0)
         return report(messages)
 
-    async def act(intake: Intake) -> None:
+    async def act(intake: Intake[Sequence[RawMessage]]) -> None:
         await put(intake, [], (1,))
         await intake.flush()
         seen_ms.append(intake.counters.paused_ms)
@@ -191,7 +190,7 @@ def test_any_other_error_ends_the_process_and_acknowledges_nothing(error: Except
     def store(_: Sequence[RawMessage]) -> FlushReport:
         raise error
 
-    async def act(intake: Intake) -> None:
+    async def act(intake: Intake[Sequence[RawMessage]]) -> None:
         await put(intake, acked, (1,))
         await intake.flush()
 
@@ -205,7 +204,7 @@ def test_f22_partitions_that_change_hands_in_mid_flush_leave_nothing_acknowledge
     acked: list[int] = []
     under_way = asyncio.Event()
 
-    async def act(intake: Intake) -> None:
+    async def act(intake: Intake[Sequence[RawMessage]]) -> None:
         loop = asyncio.get_running_loop()
 
         def store(messages: Sequence[RawMessage]) -> FlushReport:
@@ -236,7 +235,7 @@ def test_a_store_that_is_away_does_not_hold_a_revoked_partition() -> None:
     def store(_: Sequence[RawMessage]) -> FlushReport:
         raise StoreTransientError("away for ever")
 
-    async def act(intake: Intake) -> None:
+    async def act(intake: Intake[Sequence[RawMessage]]) -> None:
         await put(intake, acked, (1, 2))
         flush = asyncio.create_task(intake.flush())
         await asyncio.sleep(0)
@@ -247,21 +246,157 @@ def test_a_store_that_is_away_does_not_hold_a_revoked_partition() -> None:
     assert acked == []
 
 
-def test_who_brings_more_than_a_batch_waits_for_the_store() -> None:
+def test_who_brings_more_than_two_batches_waits_for_the_store() -> None:
+    acked: list[int] = []
+    may_store = threading.Event()
+
+    def store(messages: Sequence[RawMessage]) -> FlushReport:
+        assert may_store.wait(5)
+        return report(messages)
+
+    async def act(intake: Intake[Sequence[RawMessage]]) -> None:
+        running = asyncio.create_task(intake.run(60.0))
+        bringing = asyncio.create_task(put(intake, acked, range(20)))
+        done, _ = await asyncio.wait({bringing}, timeout=0.1)
+        assert (done, len(intake._pending)) == (set(), 8)
+        may_store.set()
+        await bringing
+        await intake.flush()
+        running.cancel()
+
+    played(store, act, batch=4)
+    assert acked == list(range(20))
+
+
+def test_the_next_batch_is_judged_while_one_is_stored_and_never_two_at_a_time() -> None:
+    acked: list[int] = []
+    judged: list[int] = []
+    seen: list[tuple[int, int]] = []
+
+    def judge(messages: Sequence[RawMessage]) -> Sequence[RawMessage]:
+        judged.append(messages[0].offset)
+        return messages
+
+    def store(messages: Sequence[RawMessage]) -> FlushReport:
+        for _ in range(500):
+            if len(judged) > messages[0].offset // 3 + 1 or messages[0].offset == 6:
+                break
+            threading.Event().wait(0.01)
+        seen.append((messages[0].offset, len(judged)))
+        return report(messages)
+
+    async def act(intake: Intake[Sequence[RawMessage]]) -> None:
+        running = asyncio.create_task(intake.run(60.0))
+        await put(intake, acked, range(9))
+        await intake.flush()
+        running.cancel()
+
+    played(store, act, batch=3, judge=judge)
+    assert seen[:2] == [(0, 2), (3, 3)]
+    assert acked == list(range(9))
+
+
+def test_plans_that_cannot_be_read_are_asked_for_again_and_the_messages_judged_then() -> None:
+    acked: list[int] = []
+    calls: list[int] = []
+
+    def judge(messages: Sequence[RawMessage]) -> Sequence[RawMessage]:
+        calls.append(len(messages))
+        if len(calls) < 3:
+            raise StoreTransientError("away")
+        return messages
+
+    async def act(intake: Intake[Sequence[RawMessage]]) -> None:
+        await put(intake, acked, (1, 2))
+        await intake.flush()
+
+    assert played(report, act, judge=judge).counters.retries == 2
+    assert (calls, acked) == ([2, 2, 2], [1, 2])
+
+
+def test_what_was_judged_once_is_not_judged_again_when_the_store_is_away() -> None:
+    judged: list[int] = []
+    calls: list[int] = []
+
+    def judge(messages: Sequence[RawMessage]) -> Sequence[RawMessage]:
+        judged.append(len(messages))
+        return messages
+
+    def store(messages: Sequence[RawMessage]) -> FlushReport:
+        calls.append(len(messages))
+        if len(calls) < 3:
+            raise StoreTransientError("away")
+        return report(messages)
+
+    async def act(intake: Intake[Sequence[RawMessage]]) -> None:
+        await put(intake, [], (1, 2))
+        await intake.flush()
+
+    played(store, act, judge=judge)
+    assert (judged, calls) == ([2], [2, 2, 2])
+
+
+def test_behind_a_small_batch_the_next_one_begins_where_that_one_ends() -> None:
+    acked: list[int] = []
+    stored: list[int] = []
+    under_way, may_store = threading.Event(), threading.Event()
+
+    def store(messages: Sequence[RawMessage]) -> FlushReport:
+        under_way.set()
+        assert may_store.wait(5)
+        stored.extend(message.offset for message in messages)
+        return report(messages)
+
+    async def act(intake: Intake[Sequence[RawMessage]]) -> None:
+        running = asyncio.create_task(intake.run(0.0))
+        await put(intake, acked, range(2))
+        assert await asyncio.to_thread(under_way.wait, 5)
+        bringing = asyncio.create_task(put(intake, acked, range(2, 30)))
+        await asyncio.wait({bringing}, timeout=0.1)
+        may_store.set()
+        await bringing
+        await intake.flush()
+        running.cancel()
+
+    played(store, act, batch=5)
+    assert stored == acked == list(range(30))
+
+
+def test_what_was_judged_ahead_is_given_up_when_partitions_change_hands() -> None:
     acked: list[int] = []
 
-    async def act(intake: Intake) -> None:
-        await put(intake, acked, range(10))
-        assert acked == list(range(8))
+    may_store = threading.Event()
+    ahead = threading.Event()
 
-    played(report, act, batch=4)
+    def judge(messages: Sequence[RawMessage]) -> Sequence[RawMessage]:
+        if messages[0].offset == 3:
+            ahead.set()
+        return messages
+
+    def store(messages: Sequence[RawMessage]) -> FlushReport:
+        assert may_store.wait(5)
+        return report(messages)
+
+    async def act(intake: Intake[Sequence[RawMessage]]) -> None:
+        running = asyncio.create_task(intake.run(60.0))
+        bringing = asyncio.create_task(put(intake, acked, range(6)))
+        assert await asyncio.to_thread(ahead.wait, 5)
+        forget = asyncio.create_task(intake.forget())
+        await asyncio.sleep(0)
+        may_store.set()
+        await asyncio.gather(bringing, forget)
+        assert intake._pending == []
+        running.cancel()
+
+    assert played(store, act, batch=3, judge=judge).counters.forgotten == 6
+    assert acked == []
 
 
 def test_a_message_is_flushed_soon_without_being_asked() -> None:
     acked: list[int] = []
     stored = asyncio.Event()
 
-    async def act(intake: Intake) -> None:
+    async def act(intake: Intake[Sequence[RawMessage]]) -> None:
         running = asyncio.get_running_loop()
 
         def store(messages: Sequence[RawMessage]) -> FlushReport:

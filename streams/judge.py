@@ -1,0 +1,66 @@
+"""Judge: messages -> verdicts by the plans in force, before any of it is stored; most of it wrong stops the worker."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from schemas.clock import Clock, wall_ms
+from streams.breaker import Breaker
+from streams.membership import Membership
+from streams.messages import RawMessage
+from streams.registry import Registry
+from streams.store import Store
+from streams.verify import Rejected, Verdict, VerifiedSummary, verify_all
+
+STRANGE: Final = ("unknown_key", "key_mismatch", "not_member", "foreign_endpoint")  # a newer plan may know them
+
+
+class Judged(msgspec.Struct, frozen=True, kw_only=True):
+    """Messages that may be stored now: what each may leave behind, by which plans, and when that was said."""
+
+    verdicts: tuple[Verdict, ...]
+    membership: Membership
+    now_ms: int
+
+
+class Judge:
+    """Judges messages. It asks the store for plans alone, so it may run beside whoever stores the ones before."""
+
+    def __init__(self, store: Store, registry: Registry, clock: Clock, *, breaker: Breaker | None = None) -> None:
+        """Keep what it works with.
+
+        Args:
+            store: where the plans are; not for another thread at once.
+            registry: who may say what.
+            clock: judges lateness.
+            breaker: stops it when most is wrong; a new one by default.
+        """
+        self._store = store
+        self._registry = registry
+        self._clock = clock
+        self._breaker = breaker if breaker is not None else Breaker()
+
+    def judge(self, messages: Sequence[RawMessage]) -> Judged:
+        """Return the verdict of each message.
+
+        Raises:
+            StoreTransientError: the plans cannot be read now.
+            BreakerTrippedError: most is suddenly wrong; nothing of it may be stored.
+        """
+        self._registry.refresh(self._store)
+        now_ms = wall_ms(self._clock)
+        verdicts = verify_all(messages, self._registry.membership, now_ms=now_ms)
+        strange = [number for number, verdict in enumerate(verdicts) if _is_strange(verdict)]
+        if strange and self._registry.refresh(self._store, stranger=True):
+            again = verify_all([messages[number] for number in strange], self._registry.membership, now_ms=now_ms)
+            for number, verdict in zip(strange, again, strict=True):
+                verdicts[number] = verdict
+        self._breaker.observe(verdicts, now_ms=now_ms)
+        return Judged(verdicts=tuple(verdicts), membership=self._registry.membership, now_ms=now_ms)
+
+
+def _is_strange(verdict: Verdict) -> bool:
+    if isinstance(verdict, Rejected):
+        return verdict.reason in STRANGE
+    return isinstance(verdict, VerifiedSummary) and len(verdict.faults) > 0
