@@ -43,19 +43,16 @@ def _count_every_copy(slots: Columns) -> Any:  # noqa: ANN401 - the fold's own
     return _GROUP(slots | {"spool_id": Words(tuple(f"{n:09d}" for n in range(count)), np.arange(count))})
 
 
-async def _acknowledge_first(self: Intake) -> None:
+async def _acknowledge_first(self: Intake[Any]) -> None:
     async with self._lock:
-        while self._pending:
-            batch = self._pending[: self._batch]
-            for taken in batch:
-                taken.event.ack()
-            del self._pending[: len(batch)]
+        while (batch := self._begun(0)) is not None:
+            self._acknowledge(batch.taken)
             await self._stored(batch, self._assignment)
 
 
-async def _give_up(self: Intake, messages: Sequence[Any]) -> None:
+async def _give_up(self: Intake[Any], judged: Any) -> None:
     try:
-        await _STORE_ONCE(self, messages)
+        await _STORE_ONCE(self, judged)
     except StoreTransientError:
         return
 

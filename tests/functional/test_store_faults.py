@@ -49,7 +49,7 @@ class Worker:
     async def _run(self, messages: Sequence[RawMessage], mend: Callable[[], object], tries: int) -> None:
         with ThreadPoolExecutor(1) as executor, open_store(self._config) as store:
             flusher = Flusher(store, FixedRegistry(), CLOCK)
-            intake = Intake(flusher.flush, executor, CLOCK, batch=500, fatal=_die)
+            intake = Intake(tuple, flusher.flush, (executor, executor), CLOCK, batch=500, fatal=_die)
             for message in messages:
                 await intake.put(_Event(message.offset, self.acked), message)
             flush = asyncio.create_task(intake.flush())
