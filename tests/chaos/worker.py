@@ -50,7 +50,7 @@ async def _acknowledge_first(self: Intake[Any]) -> None:
             await self._stored(batch, self._assignment)
 
 
-async def _give_up(self: Intake[Any], judged: Any) -> None:
+async def _give_up(self: Intake[Any], judged: object) -> None:
     try:
         await _STORE_ONCE(self, judged)
     except StoreTransientError:
