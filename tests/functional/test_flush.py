@@ -267,12 +267,46 @@ def test_a_window_that_does_not_fold_takes_only_its_own_message_with_it(
         assert run("SELECT DISTINCT probe_id FROM kpi_1m_latest") == [(wire.PROBE,)]
 
 
-def test_a_deploy_fault_stops_before_anything_is_stored(store: Store, store_config: StoreConfig) -> None:
+def test_f24_a_deploy_fault_stops_before_anything_is_stored_and_the_fix_loses_nothing(
+    store: Store, store_config: StoreConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now_ms = fresh_ms()
-    batches = [wire.summary(version=9, seq=seq, slot_start_ms=now_ms) for seq in range(200)]
-    with pytest.raises(BreakerTrippedError, match="older than the probes"):
-        flusher(store).flush(messages_of(batches, received_ms=now_ms))
-    assert [len(rows) for rows in tables(store_config)] == [0] * 6
+    batches = [wire.summary(version=9, seq=seq, slot_start_ms=now_ms - seq * 10_000) for seq in range(200)]
+    messages = messages_of(batches, received_ms=now_ms)
+    for _ in range(2):  # a supervisor that starts it again changes nothing
+        with pytest.raises(BreakerTrippedError, match="older than the probes"):
+            flusher(store).flush(messages)
+        assert [len(rows) for rows in tables(store_config)] == [0] * 6
+    monkeypatch.setattr("streams.bounds.WIRE_VERSION", 9)
+    assert flusher(store).flush(messages).quarantined == 0
+    with sql(store_config) as run:
+        assert run("SELECT count(), sum(quarantined) FROM batch_latest") == [(200, 0)]
+
+
+def test_f23_poison_among_good_messages_is_kept_with_its_place_and_the_good_are_stored(
+    store: Store, store_config: StoreConfig
+) -> None:
+    now_ms = fresh_ms()
+    deep = b'{"x":' + b"[" * 900_000 + b"]" * 900_000 + b"}"
+    poison = [
+        b"",
+        b"\0" * 9,
+        b"{",
+        b"[1]",
+        deep,
+        b'{"probe_id": 1e999}',
+        b"9" * 1_000_000,
+        b"z" * (2 * 1024 * 1024 + 1),
+    ]
+    sent = [wire.signed(value, SUMMARY.name, wire.PROBE, received_ms=now_ms) for value in poison]
+    sent += [wire.message(wire.summary(slot_start_ms=now_ms, seq=seq), received_ms=now_ms) for seq in range(20)]
+    messages = [msgspec.structs.replace(each, offset=offset) for offset, each in enumerate(sent)]
+    report = flusher(store).flush(messages)
+    assert (report.quarantined, report.stored) == (len(poison), 20 * len(wire.STREAMS))
+    with sql(store_config) as run:
+        kept = run("SELECT offset, reason, length(value) > 0 FROM quarantine_latest ORDER BY offset")
+    assert [offset for offset, _, _ in kept] == list(range(len(poison)))
+    assert {reason for _, reason, _ in kept} <= {"schema", "bounds", "internal_error"}
 
 
 def test_a_store_that_goes_away_in_mid_flush_is_transient(store: Store) -> None:
