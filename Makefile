@@ -9,6 +9,8 @@ PYTHON ?= python3
 DEMO_SECONDS ?= 90
 DEMO_KILLS ?= 0
 export DEMO_KILLS
+SEEDS ?= 1
+PROFILE ?= short
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,13 +18,15 @@ MADE := $(VENV)/.made
 LOCKED := $(VENV)/.locked
 LINKED := $(VENV)/.linked
 
-.PHONY: help setup host lint test demo
+.PHONY: help setup host lint test demo bench chaos
 
 help:
 	@echo "make setup   host packages (as root on Debian or Ubuntu), .venv, locked dependencies"
 	@echo "make test    lints, types, import contracts, every test; a missing service is a failure"
 	@echo "make lint    lints, types and import contracts alone"
 	@echo "make demo    the whole system on this machine; DEMO_SECONDS=90 (0: until Ctrl-C), DEMO_KILLS=1 kills parts on the way"
+	@echo "make bench   NAME=stream, store, spool or reconcile, ONLY=section: figures beside their bars, kept in bench/"
+	@echo "make chaos   SEED=n, SEEDS=20, PROFILE=short or long: faults on a real broker and engine, judged by an oracle"
 
 setup: host $(LINKED)
 
@@ -59,3 +63,10 @@ test: lint
 
 demo: setup
 	@$(BIN)/isochrone demo --seconds $(DEMO_SECONDS)
+
+# What the peers of a bench need is locked apart; it is no part of the product.
+bench: setup
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks $(NAME) $(if $(ONLY),--only $(ONLY))
+
+chaos: setup
+	@PYTHONPATH=tests $(BIN)/python -m chaos $(if $(SEED),--seed $(SEED)) --seeds $(SEEDS) --profile $(PROFILE)
