@@ -3,13 +3,17 @@
 import argparse
 import logging
 import secrets
+import statistics
 import sys
 
+from chaos.flood import flood
 from chaos.fuzz import fuzz
 from chaos.plan import FAULTS, PROFILES
 from chaos.run import Outcome, run_seed
-from chaos.stage import CLOCK, running_stage
+from chaos.stage import CLOCK, Stage, running_stage
 from chaos.worker import BROKEN
+
+FLOOD_RATIO = 1.10
 
 
 def main(argv: list[str]) -> int:
@@ -19,7 +23,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--seeds", type=int, default=1, help="how many, one after the other")
     parser.add_argument("--profile", choices=sorted(PROFILES), default="short", help="how much of it")
     parser.add_argument("--broken", choices=sorted(BROKEN), default="whole", help="the guard that the workers lack")
-    parser.add_argument("what", nargs="?", choices=("faults", "fuzz"), default="faults")
+    parser.add_argument("what", nargs="?", choices=("faults", "fuzz", "flood"), default="faults")
     parser.add_argument("--messages", type=int, default=1_000_000, help="of the fuzz")
     asked = parser.parse_args(argv)
     first = asked.seed if asked.seed is not None else secrets.randbelow(1_000_000)
@@ -28,6 +32,8 @@ def main(argv: list[str]) -> int:
     logging.getLogger("clickhouse_driver").setLevel(logging.CRITICAL)  # the stack of every refused connection
     outcomes = []
     with running_stage() as stage:
+        if asked.what == "flood":
+            return _flood(stage)
         for seed in range(first, first + asked.seeds):
             _say(f"seed {seed}")
             outcomes.append(run_seed(stage, seed, PROFILES[asked.profile], _say, broken=asked.broken))
@@ -48,6 +54,14 @@ def _fuzz(messages: int, seed: int) -> int:
     _say(f"slowest flush {account.slowest_s * 1000:.0f} ms, memory grew by {account.growth_bytes >> 20} MiB")
     _say("every one accounted for" if account.holds else "NOT HELD")
     return int(not account.holds)
+
+
+def _flood(stage: Stage) -> int:
+    found = flood(stage)
+    quiet_s, flooded_s = statistics.median(found.quiet_s), statistics.median(found.flooded_s)
+    _say(f"acknowledged to readable, median of rounds: quiet {quiet_s:.2f} s, in the flood {flooded_s:.2f} s")
+    _say(f"{found.flood_messages} messages of one probe; ratio {found.ratio:.2f}, wanted at most {FLOOD_RATIO}")
+    return int(found.ratio > FLOOD_RATIO)
 
 
 def _tell(outcome: Outcome) -> None:

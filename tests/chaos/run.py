@@ -74,7 +74,7 @@ def run_seed(
     fleet = Fleet(probes=profile.probes, peers=profile.peers, moves_at_ms=end_ms - MINUTE_MS)
     records = traffic(seed, fleet, slots=profile.slots, end_ms=end_ms)
     through, direct = stage.database()
-    _apply(direct, fleet)
+    apply_meshes(direct, fleet)
     config = WorkerConfig(
         bootstrap=stage.bootstrap,
         group=f"chaos-{uuid.uuid4().hex[:8]}",
@@ -82,7 +82,7 @@ def run_seed(
         session_timeout_s=SESSION_TIMEOUT_S,
         batch_messages=BATCH,
     )
-    _begin_at_the_end(config)
+    begin_at_the_end(config)
     probes = Probes(stage.bootstrap, fleet, stage.home / f"{config.group}.produced")
     workers = Workers(stage, config, broken)
     try:
@@ -172,7 +172,7 @@ def _drain(config: StoreConfig, probes: Probes, deadline_s: float) -> str:
     return f"after {deadline_s:g} s {seen[0]} of {wanted[0]} stored, {seen[1]} of {wanted[1]} in quarantine"
 
 
-def _apply(config: StoreConfig, fleet: Fleet) -> None:
+def apply_meshes(config: StoreConfig, fleet: Fleet) -> None:
     """Put both versions of the mesh in force."""
     with open_store(config) as store:
         for mesh, from_ms in ((fleet.before, fleet.moves_at_ms - BEFORE_MS), (fleet.after, fleet.moves_at_ms)):
@@ -180,7 +180,8 @@ def _apply(config: StoreConfig, fleet: Fleet) -> None:
             store.insert(MESH, [tuple(row[name] for name in MESH.columns)])
 
 
-def _begin_at_the_end(config: WorkerConfig) -> None:
+def begin_at_the_end(config: WorkerConfig) -> None:
+    """Let the group of a worker begin where the topics end now."""
     consumer = KafkaConsumer(bootstrap_servers=config.bootstrap, group_id=config.group, enable_auto_commit=False)
     try:
         parts = [TopicPartition(spec.name, n) for spec in TOPICS for n in consumer.partitions_for_topic(spec.name)]
