@@ -78,16 +78,22 @@ def find_store(state: Path, url: str, *, write: bool = False) -> tuple[StoreConf
     return (address.writer if write else address.reader), address.mesh
 
 
+def known_address(state: Path) -> Address | None:
+    """Return how the stack in `state` is reached, None when none was ever started there."""
+    path = Place(root=state).address_file
+    return read_config(path, Address) if path.exists() else None
+
+
 def find_address(state: Path) -> Address:
     """Return how the stack in `state` is reached.
 
     Raises:
         UnavailableError: none was ever started there.
     """
-    path = Place(root=state).address_file
-    if not path.exists():
+    address = known_address(state)
+    if address is None:
         raise UnavailableError(
             f"no stack was started in {state}: start one with `isochrone up`, name its folder with --state, "
             "or give the store with --clickhouse"
         )
-    return read_config(path, Address)
+    return address

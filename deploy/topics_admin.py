@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from kafka import KafkaAdminClient
-from kafka.admin import ConfigFilterType, ConfigResource, ConfigResourceType
+from kafka.admin import ConfigFilterType, ConfigResource, ConfigResourceType, OffsetSpec
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from probes.publish import security_settings
@@ -19,6 +19,7 @@ Profile = Literal["embedded", "production"]
 
 REPLICATION: Final[Mapping[Profile, int]] = {"embedded": 1, "production": 3}
 ADMIN_DEADLINE_S: Final = 20.0
+ANSWER_S: Final = 3.0  # for a person who waits
 PARTITIONS: Final = "partitions"
 REPLICAS: Final = "replication.factor"
 LOCAL: Final = KafkaAccess()  # the embedded broker's
@@ -74,6 +75,23 @@ def ensure_topics(
     if different:
         raise ConfigError(refusal(bootstrap, different))
     return created
+
+
+def group_lag(bootstrap: str, group: str, access: KafkaAccess = LOCAL, *, deadline_s: float = ANSWER_S) -> int | None:
+    """Return how many messages a group has not committed yet; None when the cluster does not say, or knows none.
+
+    Raises:
+        ConfigError: the broker may not be spoken to like this.
+    """
+    if not _somebody_listens(bootstrap, deadline_s):
+        return None
+    try:
+        with _admin(bootstrap, deadline_s, access) as admin:
+            committed = {part: found.offset for part, found in admin.list_group_offsets(group)[group].items()}
+            ends = admin.list_partition_offsets(dict.fromkeys(committed, OffsetSpec.LATEST)) if committed else {}
+    except (KafkaError, OSError):
+        return None
+    return int(sum(max(0, ends[part].offset - max(0, offset)) for part, offset in committed.items()))
 
 
 def wanted_settings(spec: TopicSpec, profile: Profile) -> Settings:
