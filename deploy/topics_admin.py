@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.admin import ConfigFilterType, ConfigResource, ConfigResourceType, OffsetSpec
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
@@ -25,6 +25,7 @@ REPLICAS: Final = "replication.factor"
 LOCAL: Final = KafkaAccess()  # the embedded broker's
 
 Settings = dict[str, str]
+Held = tuple[bytes, bytes, Sequence[tuple[str, bytes]]]  # key, value, headers of a message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +93,54 @@ def group_lag(bootstrap: str, group: str, access: KafkaAccess = LOCAL, *, deadli
     except (KafkaError, OSError):
         return None
     return int(sum(max(0, ends[part].offset - max(0, offset)) for part, offset in committed.items()))
+
+
+def messages_at(
+    bootstrap: str,
+    topic: str,
+    positions: Sequence[tuple[int, int]],
+    access: KafkaAccess = LOCAL,
+    *,
+    deadline_s: float = ADMIN_DEADLINE_S,
+) -> list[Held | None]:
+    """Return the message at each (partition, offset) of a topic, None where the topic holds it no more.
+
+    Raises:
+        UnavailableError: the broker did not bring a message within `deadline_s`.
+        ConfigError: the broker may not be spoken to like this.
+    """
+    check_access(access, bootstrap.split(","))
+    try:
+        consumer = KafkaConsumer(
+            bootstrap_servers=bootstrap,
+            client_id="isochrone-admin",
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            bootstrap_timeout_ms=round(deadline_s * 1000),
+            **security_settings(access),
+        )
+    except (KafkaError, OSError) as err:
+        raise UnavailableError(f"kafka at {bootstrap} did not answer within {deadline_s:g} s: {err!r}") from err
+    try:
+        return [
+            _held(consumer, TopicPartition(topic, partition), offset, deadline_s) for partition, offset in positions
+        ]
+    except KafkaError as err:
+        raise UnavailableError(f"kafka at {bootstrap}: {topic} cannot be read: {err!r}") from err
+    finally:
+        consumer.close()
+
+
+def _held(consumer: KafkaConsumer, part: TopicPartition, offset: int, deadline_s: float) -> Held | None:
+    consumer.assign([part])
+    if not consumer.beginning_offsets([part])[part] <= offset < consumer.end_offsets([part])[part]:
+        return None
+    consumer.seek(part, offset)
+    found = consumer.poll(timeout_ms=round(deadline_s * 1000), max_records=1).get(part)
+    if not found:
+        raise UnavailableError(f"waited {deadline_s:g} s for the message at {part.topic} {part.partition}@{offset}")
+    (record,) = found
+    return (record.key or b"", record.value, record.headers) if record.offset == offset else None
 
 
 def wanted_settings(spec: TopicSpec, profile: Profile) -> Settings:
