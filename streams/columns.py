@@ -4,7 +4,7 @@ A block of a hundred thousand values is moved, sorted and written as a whole; no
 has a length, slices, and `tolist` for people and tests.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
@@ -76,6 +76,26 @@ class Words(msgspec.Struct, frozen=True, eq=False):
 
 Column = NDArray[Any] | Ragged | Words
 Columns = dict[str, Column]  # by name, all of one length
+Readable = Mapping[str, Column]  # the same, to be read alone
+
+
+class Stacked(Mapping[str, Column]):
+    """Blocks of the same columns as one, rows in the order given; a column is joined when it is asked for."""
+
+    def __init__(self, parts: Iterable[Readable]) -> None:
+        self._parts = [part for part in parts if row_count(part) > 0]
+
+    def __getitem__(self, name: str) -> Column:
+        """Return a column of all."""
+        return _joined([part[name] for part in self._parts])
+
+    def __iter__(self) -> Iterator[str]:
+        """Return the names."""
+        return iter(self._parts[0] if self._parts else ())
+
+    def __len__(self) -> int:
+        """Return the number of columns."""
+        return len(self._parts[0]) if self._parts else 0
 
 
 def positions(starts: Ints, lengths: Ints) -> Ints:
@@ -115,25 +135,22 @@ def row_count(columns: Mapping[str, Any]) -> int:
     return len(next(iter(columns.values()), ()))
 
 
-def cut(columns: Columns, start: int, end: int) -> Columns:
+def cut(columns: Readable, start: int, end: int) -> Columns:
     """Return the rows from `start` up to `end`, not included."""
     return {name: column[start:end] for name, column in columns.items()}
 
 
-def take(columns: Columns, rows: Ints) -> Columns:
+def take(columns: Readable, rows: Ints) -> Columns:
     """Return the rows at these positions, in their order."""
     return {name: _taken(column, rows) for name, column in columns.items()}
 
 
-def joined(parts: Iterable[Columns]) -> Columns:
+def joined(parts: Iterable[Readable]) -> Columns:
     """Return blocks of the same columns as one, rows in the order given; {} when none has a row."""
-    blocks = [part for part in parts if row_count(part) > 0]
-    if len(blocks) <= 1:
-        return blocks[0] if blocks else {}
-    return {name: _joined([block[name] for block in blocks]) for name in blocks[0]}
+    return dict(Stacked(parts))
 
 
-def row_at(columns: Columns, row: int, *names: str) -> tuple[Any, ...]:
+def row_at(columns: Readable, row: int, *names: str) -> tuple[Any, ...]:
     """Return what a row has in these columns."""
     one = cut(columns, row, row + 1)
     return tuple(one[name].tolist()[0] for name in names)
@@ -149,16 +166,28 @@ def _taken(column: Column, rows: Ints) -> Column:
 
 
 def _joined(parts: Sequence[Any]) -> Column:
+    if len(parts) == 1:
+        only: Column = parts[0]
+        return only
     if isinstance(parts[0], Ragged):
         return Ragged(_end_to_end([part.lengths for part in parts]), _end_to_end([part.values for part in parts]))
     return _joined_words(parts) if isinstance(parts[0], Words) else _end_to_end(parts)
 
 
 def _end_to_end(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """Return arrays as one; left to itself, numpy makes floats of signed and unsigned 64 bits."""
-    if len({part.dtype for part in parts}) == 1:
-        return np.concatenate(parts)
-    return np.concatenate(parts, dtype=np.int64, casting="same_kind")
+    """Return arrays as one, as narrow as the first where all fit; numpy itself makes floats of signed and unsigned."""
+    kind = parts[0].dtype
+    if any(part.dtype != kind and not _fits(part, kind) for part in parts):
+        return np.concatenate(parts, dtype=np.int64, casting="same_kind")
+    return np.concatenate(parts, dtype=kind, casting="unsafe")
+
+
+def _fits(values: NDArray[Any], kind: np.dtype[Any]) -> bool:
+    """Return whether every value is one of an integer type."""
+    if kind.kind not in "iu" or values.dtype.kind not in "iub":
+        return False
+    held = np.iinfo(kind)
+    return values.size == 0 or bool(held.min <= values.min() and values.max() <= held.max)
 
 
 def _joined_words(parts: Sequence[Words]) -> Words:

@@ -15,7 +15,7 @@ from schemas.errors import QuarantineReason
 from schemas.tables import BATCH, KPI_1M, PROBE_HEALTH, QUARANTINE, SUMMARY_10S, THROUGHPUT, TableSpec
 from streams.blocks import insert_bisected
 from streams.breaker import Breaker
-from streams.columns import Columns, joined, row_at, row_count
+from streams.columns import Columns, Readable, Stacked, joined, row_at, row_count
 from streams.fold import SLOT_COLUMNS
 from streams.judge import Judge, Judged
 from streams.ledger import batch_row, fault_rows, rejected_batch_row, rejected_row
@@ -152,12 +152,12 @@ class _Work:
                 self._reject(number, "internal_error", f"fold: {text}")
         return row_count(block)
 
-    def _slots(self, windows: Sequence[Window]) -> Columns:
+    def _slots(self, windows: Sequence[Window]) -> Readable:
         """Return all slots of the windows: those of messages stored whole are at hand, all others are read back."""
         own = {name: self._own[name] for name in SLOT_COLUMNS} if self._own else {}
         whole = [verdict.record for _, verdict in self._summaries() if own and not verdict.faults]
         besides = [(record.probe_id, record.spool_id, record.seq) for record in whole]
-        return joined((read_slots(self._store, windows, besides), own))
+        return Stacked((read_slots(self._store, windows, besides), own))
 
     def store_rows(self, table: TableSpec, kind: type[Any], row: Callable[[Any], tuple[Any, ...]]) -> None:
         """Write the records of a kind that make one row each."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from schemas.histogram import MAX_BIN
 from schemas.tables import COUNTS, DIRECTIONS, delay_columns
-from streams.columns import Column, Columns, Ints, Ragged, Words, row_count
+from streams.columns import Column, Columns, Ints, Ragged, Readable, Words, row_count
 
 FOLD_RULE: Final = 1  # goes up when the same slots would give another row
 MINUTE_S: Final = 60
@@ -27,7 +27,7 @@ _SUMS: Final = (
 )
 _BINS: Final = MAX_BIN + 1
 _HIGHEST: Final = np.iinfo(np.int64).max
-_CELLS: Final = 1 << 22  # of dense histograms at a time: 32 MiB
+_CELLS: Final = 1 << 21  # of dense histograms at a time: 16 MiB
 
 
 class _Groups(msgspec.Struct, frozen=True):
@@ -48,7 +48,7 @@ class _Groups(msgspec.Struct, frozen=True):
         return _starts(self.window)
 
 
-def fold(slots: Columns, *, written_ms: int) -> Columns:
+def fold(slots: Readable, *, written_ms: int) -> Columns:
     """Return the rows of `kpi_1m` that the slots amount to, by column, in order of (probe, stream, minute).
 
     Args:
@@ -68,7 +68,7 @@ def fold(slots: Columns, *, written_ms: int) -> Columns:
     }
 
 
-def _group(slots: Columns) -> _Groups:
+def _group(slots: Readable) -> _Groups:
     probe, spool = _sorted(slots["probe_id"]).codes, _sorted(slots["spool_id"]).codes
     stream, slot, revision = (np.asarray(slots[name]).astype(np.int64) for name in ("stream_id", "slot", "revision"))
     order = np.lexsort((revision, spool, slot, stream, probe))
@@ -81,7 +81,7 @@ def _group(slots: Columns) -> _Groups:
     return _Groups(rows[by_half], window[by_half], half[by_half], int(window[-1]) + 1)
 
 
-def _identity(slots: Columns, groups: _Groups) -> Columns:
+def _identity(slots: Readable, groups: _Groups) -> Columns:
     first = groups.rows[groups.first]
     probe, mesh = _sorted(slots["probe_id"]), _sorted(slots["mesh"])
     return {
@@ -92,7 +92,7 @@ def _identity(slots: Columns, groups: _Groups) -> Columns:
     }
 
 
-def _state(slots: Columns, groups: _Groups) -> Columns:
+def _state(slots: Readable, groups: _Groups) -> Columns:
     first = groups.first
     instant = groups.window * MINUTE_S + groups.pick(slots["slot"]) % MINUTE_S
     flags = {name: groups.pick(slots[name]) > 0 for name in ("complete", "probe_sick", "loaded")}
@@ -107,7 +107,7 @@ def _state(slots: Columns, groups: _Groups) -> Columns:
     }
 
 
-def _figures(slots: Columns, groups: _Groups) -> Columns:
+def _figures(slots: Readable, groups: _Groups) -> Columns:
     """Return every count and delay column, one entry a half."""
     columns: Columns = {name: _reduced(np.add, groups.pick(slots[name]), groups) for name in _SUMS}
     columns["loss_run_max"] = _reduced(np.maximum, groups.pick(slots["loss_run_max"]), groups)
@@ -119,7 +119,7 @@ def _figures(slots: Columns, groups: _Groups) -> Columns:
     return columns
 
 
-def _extremes(slots: Columns, direction: str, groups: _Groups) -> Columns:
+def _extremes(slots: Readable, direction: str, groups: _Groups) -> Columns:
     """Return min and max over the slots that have a packet; 0 where none has."""
     heard = groups.pick(slots[f"{direction}_n"]) > 0
     low = np.where(heard, groups.pick(slots[f"{direction}_min_us"]), _HIGHEST)
@@ -168,7 +168,7 @@ def _dense(half: Ints, bins: Ragged, counts: Ragged, halves: int) -> tuple[Ints,
     sums = np.bincount(cells, weights=counts.values, minlength=int(ends[-1]))
     (found,) = np.nonzero(sums)
     lengths = np.diff(np.searchsorted(found, starts))
-    return lengths, found - np.repeat(first, lengths), sums[found].astype(np.int64)
+    return lengths, (found - np.repeat(first, lengths)).astype(np.uint16), sums[found].astype(np.int64)
 
 
 def _edges(half: Ints, bins: Ragged, halves: int) -> tuple[Ints, Ints]:

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from schemas.clock import floor_ms
-from streams.columns import Columns, joined, take
+from streams.columns import Columns, Readable, joined, take
 from streams.fold import MINUTE_S, fold
 from streams.store import Store
 
@@ -49,7 +49,7 @@ def read_slots(store: Store, windows: Sequence[Window], besides: Iterable[Identi
     )
 
 
-def fold_guarded(slots: Columns, *, written_ms: int) -> tuple[Columns, dict[Window, str]]:
+def fold_guarded(slots: Readable, *, written_ms: int) -> tuple[Columns, dict[Window, str]]:
     """Return the rows of the windows that fold, and the error of each that does not."""
     try:
         return fold(slots, written_ms=written_ms), {}
@@ -57,7 +57,7 @@ def fold_guarded(slots: Columns, *, written_ms: int) -> tuple[Columns, dict[Wind
         return _fold_each(slots, written_ms)
 
 
-def _fold_each(slots: Columns, written_ms: int) -> tuple[Columns, dict[Window, str]]:
+def _fold_each(slots: Readable, written_ms: int) -> tuple[Columns, dict[Window, str]]:
     names, instants = slots["probe_id"].tolist(), np.asarray(slots["slot"]).tolist()
     of_row = [window_of(str(name), slot * 1000) for name, slot in zip(names, instants, strict=True)]
     blocks: list[Columns] = []

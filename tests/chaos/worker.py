@@ -16,7 +16,7 @@ from schemas.errors import StoreTransientError
 from schemas.tables import QUARANTINE
 from streams import flush, fold
 from streams.app import WorkerConfig, run_worker
-from streams.columns import Columns, Words, joined, row_count, take
+from streams.columns import Columns, Readable, Words, joined, row_count, take
 from streams.fold import MINUTE_S, SLOT_COLUMNS
 from streams.intake import Intake
 from streams.store import Store
@@ -38,9 +38,9 @@ def _read_nothing_back(work: Any, _windows: Sequence[Window]) -> Columns:  # noq
     return {name: work._own[name] for name in SLOT_COLUMNS}
 
 
-def _count_every_copy(slots: Columns) -> Any:  # noqa: ANN401 - the fold's own
+def _count_every_copy(slots: Readable) -> Any:  # noqa: ANN401 - the fold's own
     count = row_count(slots)
-    return _GROUP(slots | {"spool_id": Words(tuple(f"{n:09d}" for n in range(count)), np.arange(count))})
+    return _GROUP({**slots, "spool_id": Words(tuple(f"{n:09d}" for n in range(count)), np.arange(count))})
 
 
 async def _acknowledge_first(self: Intake[Any]) -> None:
