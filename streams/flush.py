@@ -5,7 +5,7 @@ acknowledges only after it has returned.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -15,7 +15,7 @@ from schemas.errors import QuarantineReason
 from schemas.tables import BATCH, KPI_1M, PROBE_HEALTH, QUARANTINE, SUMMARY_10S, THROUGHPUT, TableSpec
 from streams.blocks import insert_bisected
 from streams.breaker import Breaker
-from streams.columns import Columns, Readable, Stacked, joined, row_at, row_count
+from streams.columns import Columns, Readable, Stacked, joined, row_at, row_count, take
 from streams.fold import SLOT_COLUMNS
 from streams.judge import Judge, Judged
 from streams.ledger import batch_row, fault_rows, rejected_batch_row, rejected_row
@@ -32,6 +32,11 @@ from streams.verify import (
     rejected,
 )
 from streams.windows import Window, fold_guarded, read_slots, window_of
+
+Touched = dict[Window, list[int]]  # -> the numbers of its messages
+
+PART_SLOTS: Final = 20_000  # that are folded at a time: 1 kB each, and twice that on the way
+MINUTE_SLOTS: Final = 6
 
 
 class FlushReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,18 +112,19 @@ class _Work:
         self._verdicts = list(judged.verdicts)
         self._now_ms = judged.now_ms
         self._own: Columns = {}  # the slots that this flush has stored
+        self._owners = np.zeros(0, dtype=np.int64)  # the number of the message of each
         self._refused: dict[int, list[StreamFault]] = {}
 
     def store_base(self) -> None:
         """Write the slots to `summary_10s`."""
         block = self._base()
         kept = [(number, len(verdict.kept)) for number, verdict in self._summaries()]
-        owners = np.repeat(*np.array(kept, dtype=np.int64).reshape(-1, 2).T)
+        self._owners = np.repeat(*np.array(kept, dtype=np.int64).reshape(-1, 2).T)
         refused = insert_bisected(self._store, SUMMARY_10S, block)
         self._own = block if not refused else {}
         for position, text in refused.items():
             (stream_id,) = row_at(block, position, "stream_id")
-            self._refuse(int(owners[position]), stream_id, text)
+            self._refuse(int(self._owners[position]), stream_id, text)
 
     def _base(self) -> Columns:
         """Return the slots as one block; a message that makes none is rejected, alone."""
@@ -137,12 +143,10 @@ class _Work:
 
     def store_windows(self) -> int:
         """Read the touched windows back, fold them, write `kpi_1m` once; return the number of rows."""
-        touched: dict[Window, list[int]] = {}
+        touched: Touched = {}
         for number, verdict in self._summaries():
             touched.setdefault(window_of(verdict.record.probe_id, verdict.record.slot_start_ms), []).append(number)
-        if not touched:
-            return 0
-        block, broken = fold_guarded(self._slots(sorted(touched)), written_ms=self._now_ms)
+        block, broken = self._folded(touched)
         for position, text in insert_bisected(self._store, KPI_1M, block).items():
             probe_id, minute, stream_id = row_at(block, position, "probe_id", "minute", "stream_id")
             for number in touched[probe_id, minute]:
@@ -152,12 +156,41 @@ class _Work:
                 self._reject(number, "internal_error", f"fold: {text}")
         return row_count(block)
 
-    def _slots(self, windows: Sequence[Window]) -> Readable:
+    def _folded(self, touched: Touched) -> tuple[Readable, dict[Window, str]]:
+        """Return the rows of the windows, and the error of each that does not fold; a part of them at a time."""
+        blocks: list[Columns] = []
+        errors: dict[Window, str] = {}
+        for part in self._parts(touched):
+            block, broken = fold_guarded(self._slots(part), written_ms=self._now_ms)
+            blocks.append(block)
+            errors |= broken
+        return Stacked(blocks), errors
+
+    def _parts(self, touched: Touched) -> Iterator[Touched]:
+        """Yield the windows by so many at a time as have about `PART_SLOTS` slots."""
+        part: Touched = {}
+        slots = 0
+        for window, numbers in sorted(touched.items()):
+            if slots > PART_SLOTS:
+                yield part
+                part, slots = {}, 0
+            part[window] = numbers
+            slots += MINUTE_SLOTS * max(self._told(number) for number in numbers)
+        if part:
+            yield part
+
+    def _slots(self, part: Touched) -> Readable:
         """Return all slots of the windows: those of messages stored whole are at hand, all others are read back."""
-        own = {name: self._own[name] for name in SLOT_COLUMNS} if self._own else {}
-        whole = [verdict.record for _, verdict in self._summaries() if own and not verdict.faults]
+        numbers = {number for held in part.values() for number in held} if self._own else set()
+        whole = [verdict.record for number, verdict in self._summaries() if number in numbers and not verdict.faults]
         besides = [(record.probe_id, record.spool_id, record.seq) for record in whole]
-        return Stacked((read_slots(self._store, windows, besides), own))
+        rows = np.flatnonzero(np.isin(self._owners, sorted(numbers)))
+        own = take({name: self._own[name] for name in SLOT_COLUMNS}, rows) if self._own else {}
+        return Stacked((read_slots(self._store, sorted(part), besides), own))
+
+    def _told(self, number: int) -> int:
+        verdict = self._verdicts[number]
+        return len(verdict.kept) if isinstance(verdict, VerifiedSummary) else 0
 
     def store_rows(self, table: TableSpec, kind: type[Any], row: Callable[[Any], tuple[Any, ...]]) -> None:
         """Write the records of a kind that make one row each."""

@@ -17,4 +17,5 @@ def give_back_freed() -> bool:
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    return all([mallopt(what, to) for what, to in _TO.items()])
+    told = [mallopt(what, to) for what, to in _TO.items()]
+    return all(told)

@@ -98,10 +98,11 @@ def memory_slots(messages: Sequence[SummaryBatch]) -> Callable[[Store, Sequence[
 SEEN: set[tuple[Any, ...]] = set()
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize(("seed", "part_slots"), [(1, flush_module.PART_SLOTS), (2, 0)])
 def test_kills_repeats_late_slots_and_restarts_leave_the_windows_right(
-    seed: int, store: Store, store_config: StoreConfig
+    seed: int, part_slots: int, store: Store, store_config: StoreConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(flush_module, "PART_SLOTS", part_slots)  # 0: every window is folded alone
     chance = random.Random(seed)  # noqa: S311 - a test wants the same numbers again
     batches = produce(seed, now_ms=fresh_ms(), slots=60)
     delivered = [*batches, *chance.choices(batches, k=len(batches) // 10)]
