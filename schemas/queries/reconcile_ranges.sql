@@ -8,8 +8,12 @@ FROM
         topic,
         seq,
         seq - row_number() OVER (PARTITION BY probe_id, spool, topic ORDER BY seq) AS island
-    FROM (SELECT DISTINCT probe_id, toString(spool_id) AS spool, topic, seq FROM batch)
-    WHERE spool IN %(spools)s
+    FROM
+    (
+        SELECT DISTINCT probe_id, toString(spool_id) AS spool, topic, seq
+        FROM batch
+        WHERE spool_id IN (SELECT toUUID(arrayJoin(%(spools)s)))
+    )
 )
 GROUP BY probe_id, spool, topic, island
 ORDER BY probe_id, spool, topic, first
