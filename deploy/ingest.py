@@ -6,8 +6,8 @@ import msgspec
 
 from deploy.place import Address
 from deploy.topics_admin import group_lag
-from streams.app import WorkerConfig
 from streams.store import Store
+from streams.worker_config import WorkerConfig
 
 STALE_S: Final = 90  # nine slots: later than any batch on its way
 

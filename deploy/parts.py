@@ -27,10 +27,10 @@ from probes.reflector import ReflectorConfig, ReflectorEndpoint
 from schemas.kafka_access import KafkaAccess
 from schemas.mesh import Mesh
 from schemas.mesh_slice import probe_slice, slice_to_json
-from streams.app import WorkerConfig
 from streams.intake import EXIT_BREAKER, EXIT_HOLE
 from streams.rollup import RollupConfig
 from streams.store import StoreConfig
+from streams.worker_config import WorkerConfig
 
 
 def command(*words: str) -> tuple[str, ...]:

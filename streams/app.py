@@ -10,56 +10,36 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final, Literal, NoReturn
+from typing import Any, Final, NoReturn
 
 import aiokafka  # type: ignore[import-untyped]  # Faust's client, without types
 import faust
 import msgspec
 import structlog
-from aiokafka.admin import AIOKafkaAdminClient  # type: ignore[import-untyped]  # same
 from aiokafka.errors import KafkaError  # type: ignore[import-untyped]  # same
 
 from schemas.clock import Clock, SystemClock
-from schemas.errors import StoreTransientError, UnavailableError
-from schemas.kafka_access import KafkaAccess, check_access
+from schemas.kafka_access import check_access
 from schemas.topics import TOPICS
 from streams.flush import FlushReport, store_judged
 from streams.intake import EXIT_HOLE, EXIT_UNKNOWN, Intake
 from streams.judge import Judge, Judged
-from streams.kafka_login import client_settings, password, ssl_context
+from streams.kafka_login import password, ssl_context
 from streams.messages import RawMessage
-from streams.migrate import check_migrated
-from streams.positions import HoleError, Stall, Standing, forgotten_topics, hole_error, holes
+from streams.positions import HoleError, Stall, Standing, hole_error, holes
+from streams.preflight import await_offsets, await_store, open_reader, standings
 from streams.registry import Registry
-from streams.store import Store, StoreConfig, open_store
+from streams.store import Store, open_store
+from streams.worker_config import WorkerConfig
 
 WATCH_DEADLINE_S: Final = 5.0  # for the broker to say where the group stands
 NEVER_S: Final = 86_400.0  # a store that is down for an hour must not cost the partitions
 
 log = structlog.get_logger(__name__)
-
-
-class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A worker: which broker, which store, how eager."""
-
-    bootstrap: str = "127.0.0.1:9092"  # host:port, several with commas
-    access: KafkaAccess = KafkaAccess()
-    group: str = "isochrone-fold"
-    store: StoreConfig = StoreConfig()
-    batch_messages: int = 300  # a flush: more read back and fold less often, and hold more memory
-    gather_s: float = 0.2  # the messages of one slot come together; readable within a second
-    membership_refresh_s: float = 5.0
-    report_every_s: float = 10.0
-    session_timeout_s: float = 6.0  # a killed worker's partitions move after it
-    start_deadline_s: float = 60.0  # for broker and store to answer at the start
-    fetch_max_bytes: int = 8 * 1024 * 1024  # the default of 1 MiB more than halves the rate
-    stop_s: float = 6.0  # after a signal, whatever the store does; supervisors kill after 10 s
-    least_replicas: int = 1  # of each topic; 3 in production
-    on_hole: Literal["stop", "continue"] = "stop"  # when the broker has deleted what was not read yet
 
 
 def run_worker(
@@ -78,10 +58,10 @@ def run_worker(
         SystemExit: after a signal, with the code.
     """
     used = clock if clock is not None else SystemClock()
-    check_access(config.access, _servers(config))
-    _await_store(config, used)
+    check_access(config.access, config.servers)
+    await_store(config, used)
     try:
-        asyncio.run(_await_offsets(config))
+        asyncio.run(await_offsets(config))
     except HoleError as err:
         die(EXIT_HOLE, str(err))
     worker = _Worker(config.stop_s, make_app(config, used, at=at), loglevel="WARN", redirect_stdouts=False, quiet=True)
@@ -93,7 +73,7 @@ def make_app(config: WorkerConfig, clock: Clock, *, at: Callable[[str], None] = 
     """Return the app; it connects to nothing before it is started."""
     app = faust.App(
         config.group,
-        broker=[f"kafka://{server}" for server in _servers(config)],
+        broker=[f"kafka://{server}" for server in config.servers],
         broker_credentials=_credentials(config),
         datadir=Path(tempfile.gettempdir()) / f"isochrone-worker-{os.getuid()}",  # Faust makes it; nothing is in it
         store="memory://",
@@ -217,111 +197,6 @@ def _add_tasks(app: faust.App, config: WorkerConfig, intake: Intake[Judged], clo
     app.task(watch)
 
 
-def _await_store(config: WorkerConfig, clock: Clock) -> None:
-    """Return when the store answers and is as relied on."""
-    deadline_ns = clock.mono_ns() + round(config.start_deadline_s * 1e9)
-    with open_store(config.store) as store:
-        while True:
-            try:
-                check_migrated(store)
-            except StoreTransientError as err:
-                if clock.mono_ns() > deadline_ns:
-                    raise UnavailableError(f"waited {config.start_deadline_s} s for the store: {err}") from err
-                clock.sleep_s(0.5)
-            else:
-                return
-
-
-async def _await_offsets(config: WorkerConfig) -> None:
-    try:
-        await asyncio.wait_for(_retry_offsets(config), config.start_deadline_s)
-    except TimeoutError as err:
-        raise UnavailableError(f"waited {config.start_deadline_s} s for Kafka at {config.bootstrap}") from err
-
-
-async def _retry_offsets(config: WorkerConfig) -> None:
-    while True:
-        try:
-            await _place_offsets(config, await _partitions(config))
-        except KafkaError as err:
-            log.warning("kafka away", bootstrap=config.bootstrap, error=f"{type(err).__name__}: {err}")
-            await asyncio.sleep(0.5)
-        else:
-            return
-
-
-async def _partitions(config: WorkerConfig) -> list[Any]:
-    """Return every partition of every topic; refuse topics that are absent or kept too few times."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=_servers(config), **client_settings(config.access))
-    try:
-        await admin.start()
-        found = await admin.describe_topics([spec.name for spec in TOPICS])
-    finally:
-        await admin.close()
-    absent = [topic["topic"] for topic in found if topic["error_code"] != 0]
-    if absent:
-        raise UnavailableError(f"no topic {', '.join(absent)} at {config.bootstrap}; `isochrone up` makes them")
-    copies = {topic["topic"]: min(len(part["replicas"]) for part in topic["partitions"]) for topic in found}
-    few = [f"{name} ({count})" for name, count in copies.items() if count < config.least_replicas]
-    if few:
-        raise UnavailableError(
-            f"topics with fewer than {config.least_replicas} replicas at {config.bootstrap}: {', '.join(few)};"
-            " reassign them with kafka-reassign-partitions.sh"
-        )
-    return [
-        aiokafka.TopicPartition(topic["topic"], part["partition"]) for topic in found for part in topic["partitions"]
-    ]
-
-
-async def _place_offsets(config: WorkerConfig, parts: Sequence[Any]) -> None:
-    """Give a new group its first position, and find what the broker deleted before this group read it."""
-    async with _reader(config, parts) as consumer:
-        found = await _standings(consumer, parts)
-        lost = holes(found)
-        if lost and config.on_hole == "stop":
-            raise hole_error(config.group, lost)
-        for name, text in lost.items():
-            log.error("goes on behind a hole", partition=name, hole=text)
-        first = {part: found[_name(part)].first for part in parts}
-        for topic in forgotten_topics(found):
-            log.error(
-                "topic without a position in a group that has others: made anew?", topic=topic, group=config.group
-            )
-        placed = {part: first[part] for part in parts if found[_name(part)].committed is None or _name(part) in lost}
-        if placed:
-            await consumer.commit(placed)
-            log.info("first position set", group=config.group, partitions=len(placed))
-
-
-@asynccontextmanager
-async def _reader(config: WorkerConfig, parts: Sequence[Any]) -> AsyncIterator[Any]:
-    """Yield a consumer that knows the group and is no member of it."""
-    consumer = aiokafka.AIOKafkaConsumer(
-        bootstrap_servers=_servers(config),
-        group_id=config.group,
-        enable_auto_commit=False,
-        **client_settings(config.access),
-    )
-    try:
-        await consumer.start()
-        consumer.assign(parts)
-        yield consumer
-    finally:
-        await consumer.stop()
-
-
-async def _standings(consumer: Any, parts: Sequence[Any]) -> dict[str, Standing]:  # noqa: ANN401 - aiokafka's own
-    first, committed = await consumer.beginning_offsets(parts), {}
-    for part in parts:
-        committed[part] = await consumer.committed(part)
-    end = await consumer.end_offsets(parts)
-    return {_name(part): Standing(committed[part], first[part], end[part]) for part in parts}
-
-
-def _name(part: Any) -> str:  # noqa: ANN401 - a partition of aiokafka or of Faust
-    return f"{part.topic} {part.partition}"
-
-
 async def _watch(config: WorkerConfig, app: faust.App, intake: Intake[Judged], clock: Clock) -> NoReturn:
     """Report for ever how far this worker is behind; end it where a hole opened under it or it does not move."""
     stall = Stall()
@@ -346,12 +221,8 @@ async def _own_standings(config: WorkerConfig, app: faust.App) -> dict[str, Stan
     parts = [aiokafka.TopicPartition(part.topic, part.partition) for part in app.consumer.assignment()]
     if not parts:
         return {}
-    async with _reader(config, parts) as consumer:
-        return await _standings(consumer, parts)
-
-
-def _servers(config: WorkerConfig) -> list[str]:
-    return [server.strip() for server in config.bootstrap.split(",")]
+    async with open_reader(config, parts) as consumer:
+        return await standings(consumer, parts)
 
 
 def _credentials(config: WorkerConfig) -> Any:  # noqa: ANN401 - Faust's own

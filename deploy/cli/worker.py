@@ -11,6 +11,7 @@ app = typer.Typer()
 def worker(config: ConfigFile) -> None:
     """Take what the probes sent off Kafka until SIGTERM; several workers share the partitions."""
     from deploy.configfile import read_config
-    from streams.app import WorkerConfig, run_worker
+    from streams.app import run_worker
+    from streams.worker_config import WorkerConfig
 
     run_worker(read_config(config, WorkerConfig))

@@ -31,9 +31,9 @@ from schemas.mesh import Mesh
 from schemas.mesh_rows import mesh_rows
 from schemas.tables import MESH
 from schemas.topics import SUMMARY, TOPICS
-from streams.app import WorkerConfig
 from streams.migrate import migrate
 from streams.store import StoreConfig, open_store
+from streams.worker_config import WorkerConfig
 
 START_S: Final = 60.0
 END_S: Final = 20.0

@@ -14,8 +14,8 @@ from support.traffic import MINUTE_MS, SLOT_MS, Fleet, traffic
 
 from schemas.clock import floor_ms, wall_ms
 from schemas.records import SummaryBatch
-from streams.app import WorkerConfig
 from streams.store import StoreConfig
+from streams.worker_config import WorkerConfig
 
 PROBES: Final = 60
 ROUNDS: Final = 15

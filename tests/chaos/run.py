@@ -22,8 +22,8 @@ from schemas.mesh_rows import mesh_rows
 from schemas.records import Record
 from schemas.tables import MESH
 from schemas.topics import TOPICS
-from streams.app import WorkerConfig
 from streams.store import StoreConfig, open_store
+from streams.worker_config import WorkerConfig
 
 POLL_S = 0.2
 AT_WORK_S = 20.0  # a worker that was killed is back by then

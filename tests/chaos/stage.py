@@ -25,9 +25,9 @@ from deploy.supervise import Supervisor
 from deploy.topics_admin import ensure_topics
 from schemas.clock import SystemClock
 from schemas.topics import TOPICS
-from streams.app import WorkerConfig
 from streams.migrate import migrate
 from streams.store import StoreConfig
+from streams.worker_config import WorkerConfig
 
 CLOCK: Final = SystemClock()
 START_S: Final = 60.0

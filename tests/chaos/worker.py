@@ -15,12 +15,13 @@ from support.worker_main import Mine
 from schemas.errors import StoreTransientError
 from schemas.tables import QUARANTINE
 from streams import flush, fold
-from streams.app import WorkerConfig, run_worker
+from streams.app import run_worker
 from streams.columns import Columns, Readable, Words, joined, row_count, take
 from streams.fold import MINUTE_S, SLOT_COLUMNS
 from streams.intake import Intake
 from streams.store import Store
 from streams.windows import Window
+from streams.worker_config import WorkerConfig
 
 SEEN: list[Columns] = []
 

@@ -34,11 +34,11 @@ from schemas.mesh_rows import mesh_rows
 from schemas.records import Record
 from schemas.tables import MESH
 from schemas.topics import HEALTH, SUMMARY, TOPICS
-from streams import app as app_module
-from streams.app import WorkerConfig
 from streams.intake import EXIT_HOLE
 from streams.positions import HoleError
+from streams.preflight import await_offsets
 from streams.store import Store, StoreConfig
+from streams.worker_config import WorkerConfig
 
 pytestmark = [pytest.mark.needs_engine, pytest.mark.needs_broker, pytest.mark.timeout(240)]
 CLOCK = SystemClock()
@@ -269,9 +269,9 @@ def test_f05_a_worker_whose_messages_were_deleted_unread_does_not_start(sender: 
     before = lag(config)
     assert before > 0
     with pytest.raises(HoleError, match=r"messages deleted before they were read.*spool resend"):
-        asyncio.run(app_module._await_offsets(config))
+        asyncio.run(await_offsets(config))
     assert lag(config) == before, "no jump over the hole"
-    asyncio.run(app_module._await_offsets(msgspec.structs.replace(config, on_hole="continue")))
+    asyncio.run(await_offsets(msgspec.structs.replace(config, on_hole="continue")))
     assert lag(config) == 0
 
 
@@ -303,21 +303,21 @@ def test_f06_a_topic_that_is_absent_kept_too_few_times_or_made_anew_is_refused_w
     begin_at_the_ends(config.bootstrap, config.group)
     begun = time.monotonic()
     with pytest.raises(UnavailableError, match=r"fewer than 3 replicas.*isochrone.summary.v1 \(1\)"):
-        asyncio.run(app_module._await_offsets(msgspec.structs.replace(config, least_replicas=3)))
+        asyncio.run(await_offsets(msgspec.structs.replace(config, least_replicas=3)))
     with closing(KafkaAdminClient(bootstrap_servers=config.bootstrap)) as admin:
         admin.delete_topics([HEALTH.name])
         with pytest.raises(UnavailableError, match=f"no topic {HEALTH.name}"):
-            asyncio.run(app_module._await_offsets(config))
+            asyncio.run(await_offsets(config))
         assert time.monotonic() - begun < 5, "the bar of a refused start"
         until("the topic to be gone", lambda: HEALTH.name not in admin.list_topics())
     ensure_topics(config.bootstrap, TOPICS, "embedded")
     with capture_logs() as said:
-        asyncio.run(app_module._await_offsets(config))
+        asyncio.run(await_offsets(config))
     assert [line["topic"] for line in said if "made anew" in line["event"]] == [HEALTH.name]
     with closing(KafkaConsumer(bootstrap_servers=config.bootstrap, group_id=config.group)) as consumer:
         consumer.commit({TopicPartition(SUMMARY.name, 0): OffsetAndMetadata(1 << 40, "", -1)})
     with pytest.raises(HoleError, match="another topic"):
-        asyncio.run(app_module._await_offsets(config))
+        asyncio.run(await_offsets(config))
 
 
 def test_f33_a_worker_told_twice_to_stop_in_a_flush_ends_soon_and_loses_nothing(

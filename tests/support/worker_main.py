@@ -7,7 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from streams.app import WorkerConfig, run_worker
+from streams.app import run_worker
+from streams.worker_config import WorkerConfig
 
 
 class Mine:

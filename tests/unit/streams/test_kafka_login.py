@@ -9,8 +9,9 @@ import pytest
 from schemas.clock import ManualClock
 from schemas.errors import ConfigError
 from schemas.kafka_access import KafkaAccess
-from streams.app import WorkerConfig, make_app, run_worker
+from streams.app import make_app, run_worker
 from streams.kafka_login import client_settings, ssl_context
+from streams.worker_config import WorkerConfig
 
 
 def sasl(folder: Path) -> KafkaAccess:
