@@ -67,7 +67,7 @@ def test_a_start_without_migrations_says_what_to_run(clickhouse_server: ServerAd
     with open_store(config_of(clickhouse_server, database)) as bare:
         with pytest.raises(UnavailableError, match="isochrone up"):
             migrations.check_migrated(bare)
-        with pytest.raises(UnavailableError, match="migrations applied"):
+        with pytest.raises(UnavailableError, match="apply the migrations"):
             bare.insert(MESH, [MESH_ROW])
 
 
@@ -195,7 +195,7 @@ def test_a_reader_reads_and_cannot_write(clickhouse_server: ServerAddress, store
     config = msgspec.structs.replace(store_config, user=reader.name, password=reader.password or "")
     with open_store(config) as reading:
         assert reading.rows("verify_mesh_versions") == []
-        with pytest.raises(UnavailableError, match="may this login write"):
+        with pytest.raises(UnavailableError, match="give this login the right to write"):
             reading.insert(MESH, [MESH_ROW])
 
 
