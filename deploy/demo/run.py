@@ -14,7 +14,7 @@ import structlog
 from deploy.demo.kills import kill_each
 from deploy.demo.memory import PeakMemory
 from deploy.demo.result import DemoResult
-from deploy.demo.scenario import Scenario, load_of, planted, streams_over
+from deploy.demo.scenario import GREEN_DEADLINE_S, Scenario, load_of, planted, streams_over
 from deploy.demo.truth import Comparison, compare
 from deploy.demo.waits import Waiter
 from deploy.demo.watch import Watch
@@ -34,7 +34,6 @@ from streams.store import open_store
 
 log = structlog.get_logger(__name__)
 
-GREEN_DEADLINE_S: Final = 45.0
 NOTICE_DEADLINE_S: Final = 45.0
 GREY_DEADLINE_S: Final = 60.0
 RETURN_DEADLINE_S: Final = 60.0

@@ -14,6 +14,11 @@ from schemas.mesh import Mesh
 
 DRAIN_MS: Final = 2_000  # a queue that a test filled is empty again
 
+GREEN_DEADLINE_S: Final = 45.0
+# A slot under test is not green. In a short script the test waits until all cells have been, or have failed to be: the
+# deadline, the start of the parts that follow the probes, and the slot that the test begins in.
+LEAST_TEST_AFTER_S: Final = GREEN_DEADLINE_S + 15.0
+
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """One demonstration over a mesh; the shares are of its length."""
@@ -41,7 +46,8 @@ def load_of(scenario: Scenario, mesh: Mesh, clock: Clock) -> Callable[[], Load]:
     """Return the throughput test, to be placed from the moment that the probes are started."""
 
     def load() -> Load:
-        start_ms = wall_ms(clock) + round(scenario.test_at * scenario.seconds * 1000)
+        after_s = max(scenario.test_at * scenario.seconds, LEAST_TEST_AFTER_S)
+        start_ms = wall_ms(clock) + round(after_s * 1000)
         return Load(slots=(_slot(scenario, mesh, start_ms),), spans=(_span(scenario, mesh, start_ms),))
 
     return load
