@@ -4,7 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.clock import Clock
@@ -65,6 +66,15 @@ def end(process: subprocess.Popen[bytes], *, deadline_s: float, clock: Clock) ->
     while not has_ended(process) and clock.mono_ns() < until_ns:
         clock.sleep_s(POLL_S)
     return reap(process)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """What a keeper asks of the operating system: a test gives its own, and nothing of the process is replaced."""
+
+    spawn: Callable[..., subprocess.Popen[bytes]] = spawn
+    has_ended: Callable[[subprocess.Popen[bytes]], bool] = has_ended
+    reap: Callable[[subprocess.Popen[bytes]], int] = reap
 
 
 def describe_exit(code: int) -> str:

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 import structlog
 
-from deploy.child import describe_exit, end, has_ended, last_lines, reap, spawn
+from deploy.child import Kernel, describe_exit, end, last_lines
 from schemas.clock import Clock
 from schemas.errors import UnavailableError
 
@@ -17,6 +17,7 @@ State = Literal["waiting", "starting", "ready", "backing_off", "held", "ended"]
 BACKOFF_FIRST_S: Final = 0.2
 BACKOFF_LAST_S: Final = 5.0
 STEADY_S: Final = 30.0  # a part that was ready this long starts its backoff anew
+KERNEL: Final = Kernel()
 
 log = structlog.get_logger(__name__)
 
@@ -55,10 +56,11 @@ class PartStatus:
 class Keeper:
     """The life of one part. All calls come from one thread: the children die with the thread that started them."""
 
-    def __init__(self, part: Part, clock: Clock) -> None:
+    def __init__(self, part: Part, clock: Clock, kernel: Kernel = KERNEL) -> None:
         self.part: Final = part
         self.held = False  # set from any thread: kill it and keep it down until cleared
         self._clock = clock
+        self._kernel = kernel
         self._process: subprocess.Popen[bytes] | None = None
         self._state: State = "waiting"
         self._restarts = 0
@@ -80,7 +82,7 @@ class Keeper:
     def start(self) -> None:
         """Start the process; it is ready when `step` finds it so."""
         part = self.part
-        self._process = spawn(part.command, env=part.env, log_path=part.log_path, lock_path=part.lock_path)
+        self._process = self._kernel.spawn(part.command, env=part.env, log_path=part.log_path, lock_path=part.lock_path)
         self._enter("starting")
         log.info("part started", part=part.name, pid=self._process.pid)
 
@@ -118,7 +120,7 @@ class Keeper:
         return False
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
-        if self.held or has_ended(process):
+        if self.held or self._kernel.has_ended(process):
             self._bury(process)
         elif self._state == "starting":
             self._look_whether_ready(process)
@@ -135,7 +137,7 @@ class Keeper:
             self._last_exit = f"{self._last_exit} (not ready within {self.part.ready_deadline_s:g} s)"
 
     def _bury(self, process: subprocess.Popen[bytes]) -> None:
-        code = reap(process)
+        code = self._kernel.reap(process)
         self._process = None
         self._last_exit = describe_exit(code)
         then = self._after(code)
