@@ -53,12 +53,16 @@ class Watch:
         """Return how many of these streams are down."""
         return sum(row["stream_id"] in streams and row["state"] == "down" for row in self.states())
 
-    def newest_slot_s(self) -> int:
-        """Return the start of the newest stored slot, in seconds; 0 while the store is away or empty."""
+    def now_s(self) -> int:
+        """Return the time, in seconds."""
+        return wall_ms(self._clock) // 1000
+
+    def measured_since(self, from_s: int) -> set[int]:
+        """Return the streams with a slot that began at that time or later; none while the store is away."""
         try:
-            return int(self._store.rows("page_pipeline", mesh=self._mesh)[0]["newest_slot_s"])
+            return {row["stream_id"] for row in self.slots(from_s)}
         except StoreTransientError:
-            return 0
+            return set()
 
     def first(self, category: str, state: str, *, after_ns: int = 0) -> Notice | None:
         """Return the first delivered notice of a category and state since a moment."""
