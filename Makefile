@@ -9,6 +9,7 @@ PYTHON ?= python3
 DEMO_SECONDS ?= 90
 DEMO_KILLS ?= 0
 export DEMO_KILLS
+TEST_PROCESSES ?= 2
 SEEDS ?= 1
 PROFILE ?= short
 
@@ -59,7 +60,7 @@ lint: setup
 	@$(BIN)/lint-imports
 
 test: lint
-	@ISOCHRONE_REQUIRE_SERVICES=1 $(BIN)/pytest
+	@ISOCHRONE_REQUIRE_SERVICES=1 $(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile
 
 demo: setup
 	@$(BIN)/isochrone demo --seconds $(DEMO_SECONDS)

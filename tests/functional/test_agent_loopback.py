@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from support.agents import (
     SLOT_MS,
     agent_config,
@@ -19,6 +20,8 @@ from schemas.envelope import check_signature
 from schemas.mesh_slice import slice_to_json
 from schemas.records import Heartbeat, SummaryBatch
 from schemas.topics import HEALTH, SUMMARY
+
+pytestmark = pytest.mark.alone
 
 
 def batches(broker: FakeProducer) -> list[SummaryBatch]:

@@ -117,6 +117,7 @@ def arrived(bootstrap: str, topic: str) -> list[int]:
     return found
 
 
+@pytest.mark.alone
 def test_f01_a_broker_down_for_an_hour_loses_nothing_and_the_present_is_there_first(tmp_path: Path) -> None:
     require_broker_tools()
     ports = free_port(), free_port()

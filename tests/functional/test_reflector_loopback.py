@@ -105,6 +105,7 @@ def test_the_next_reply_tells_when_the_last_one_really_left() -> None:
         ("oversized", bytes(1_601)),
         ("version", request()[:12] + b"\x00\x00" + request()[14:]),
     ],
+    ids=["a byte too short", "empty", "oversized", "version"],  # a packet holds the time: no name for a test
 )
 def test_what_is_no_stamp_packet_is_refused_by_name_and_the_next_is_answered(reason: str, packet: bytes) -> None:
     with reflecting(HERE) as reflector, asking() as sock:

@@ -26,6 +26,8 @@ from schemas.errors import UnavailableError
 from schemas.records import SummaryBatch, ThroughputResult
 from schemas.topics import SUMMARY, THROUGHPUT
 
+pytestmark = pytest.mark.alone
+
 SET_BPS = 10_000_000
 
 

@@ -201,6 +201,7 @@ def lag(config: WorkerConfig) -> int:
     return missing
 
 
+@pytest.mark.alone
 def test_f21_f22_one_of_two_workers_is_killed_and_the_other_takes_over(
     sender: Sender, config: WorkerConfig, tmp_path: Path
 ) -> None:
@@ -225,6 +226,7 @@ def test_f21_f22_one_of_two_workers_is_killed_and_the_other_takes_over(
     assert windows(config.store) == fold_plainly(slots_of(batches))
 
 
+@pytest.mark.alone
 def test_a_message_is_readable_soon_after_it_was_produced(sender: Sender, config: WorkerConfig, tmp_path: Path) -> None:
     batches = produce(7, now_ms=wall_ms(CLOCK), slots=8, streams_of=sender.streams_of, mesh="small")
     with worker(config, tmp_path):

@@ -1,7 +1,7 @@
 from collections.abc import Sequence
 from functools import partial
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.alert_facts import ALIVE, T0_MS, a_slot, a_stream
 
@@ -85,7 +85,6 @@ def verdicts(names: Sequence[str], at_ms: int) -> dict[int, Verdict]:
     return found
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(states, min_size=6, max_size=6), min_size=1, max_size=6), st.sets(st.sampled_from("abc")))
 def test_converge_is_idempotent_and_keeps_every_incident_whole(rounds: list[list[str]], dead: set[str]) -> None:
     known: dict[str, Incident] = {}

@@ -73,7 +73,7 @@ def db(clickhouse_server: ServerAddress, database: str) -> Any:  # noqa: ANN401 
         yield connected
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), chosen=columns, columnar=st.booleans(), block_rows=st.integers(1, 5))
 def test_random_rows_of_random_types_come_back(
     db: Client, data: st.DataObject, chosen: list[Typed], columnar: bool, block_rows: int

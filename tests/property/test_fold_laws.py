@@ -65,13 +65,13 @@ def folded(held: list[Slot]) -> dict[tuple[str, int, int], dict[str, Any]]:
 
 
 @given(sets())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_the_fold_equals_plain_arithmetic(held: list[Slot]) -> None:
     assert folded(held) == fold_plainly(held)
 
 
 @given(sets(), st.randoms(use_true_random=False))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_order_and_repeats_change_nothing(held: list[Slot], random: Any) -> None:  # noqa: ANN401 - random.Random
     again = held + random.choices(held, k=3)
     random.shuffle(again)
@@ -79,7 +79,7 @@ def test_order_and_repeats_change_nothing(held: list[Slot], random: Any) -> None
 
 
 @given(sets())
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_windows_folded_apart_are_the_windows_folded_together(held: list[Slot]) -> None:
     apart: dict[tuple[str, int, int], dict[str, Any]] = {}
     for at in {(slot["probe_id"], slot["slot"] // 60) for slot in held}:
@@ -88,7 +88,7 @@ def test_windows_folded_apart_are_the_windows_folded_together(held: list[Slot]) 
 
 
 @given(sets(), slots())
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_a_new_slot_or_a_larger_revision_raises_the_version_of_its_window(held: list[Slot], more: Slot) -> None:
     key = ("probe_id", "spool_id", "stream_id", "slot")
     known = [s["revision"] for s in held if all(s[name] == more[name] for name in key)]

@@ -32,7 +32,7 @@ def slot_of(packets: Packets, number: int) -> StreamSummary:
 
 
 @given(wires, seeds)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_sums_hold_and_no_direction_is_wrong_while_packets_keep_their_order(wire: Wire, seed: int) -> None:
     packets, truth = simulate(COUNT, wire, seed)
     in_order = wire.jitter_ns < INTERVAL_NS
@@ -50,7 +50,7 @@ def test_sums_hold_and_no_direction_is_wrong_while_packets_keep_their_order(wire
 
 
 @given(st.booleans(), seeds)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_light_loss_of_one_direction_keeps_it_when_packets_overtake_each_other(is_forward: bool, seed: int) -> None:
     jitter_ns = 3 * INTERVAL_NS // 2
     loss = Wire(forward_loss=0.02, jitter_ns=jitter_ns) if is_forward else Wire(backward_loss=0.02, jitter_ns=jitter_ns)
@@ -62,7 +62,7 @@ def test_light_loss_of_one_direction_keeps_it_when_packets_overtake_each_other(i
 
 
 @given(chances, st.booleans(), st.sampled_from([0, INTERVAL_NS // 2]), seeds)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_loss_of_one_direction_is_resolved_to_the_last_packet(
     share: float, is_forward: bool, jitter_ns: int, seed: int
 ) -> None:
@@ -76,7 +76,7 @@ def test_loss_of_one_direction_is_resolved_to_the_last_packet(
 
 
 @given(wires, seeds, st.lists(st.integers(0, COUNT - 1), max_size=4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_later_look_never_covers_less(wire: Wire, seed: int, pending: list[int]) -> None:
     settled, _ = simulate(COUNT, wire, seed)
     earlier = settled.copy()
@@ -89,7 +89,7 @@ def test_a_later_look_never_covers_less(wire: Wire, seed: int, pending: list[int
 
 
 @given(wires, seeds)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_runs_of_the_slots_add_up_to_the_runs_of_the_series(wire: Wire, seed: int) -> None:
     packets, _ = simulate(COUNT, wire, seed)
     sent = packets["fate"][packets["fate"] != Fate.SEND_FAILED]
@@ -101,7 +101,7 @@ def test_runs_of_the_slots_add_up_to_the_runs_of_the_series(wire: Wire, seed: in
 
 
 @given(wires, seeds)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_carried_run_tells_what_the_whole_series_would(wire: Wire, seed: int) -> None:
     packets, _ = simulate(COUNT, wire, seed)
     carried = 0

@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+import pytest
 from chaos.fuzz import fuzz
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,8 @@ from schemas.topics import THROUGHPUT as THROUGHPUT_TOPIC
 from streams.ledger import rejected_batch_row, rejected_row
 from streams.messages import RawMessage
 from streams.verify import Rejected, verify
+
+pytestmark = pytest.mark.alone  # no message may take a second
 
 NOW_MS = wire.SLOT_MS + 12_000
 EDGES = [0, 1, -1, 15, 16, 255, 256, (1 << 31), (1 << 32) - 1, 1 << 32, (1 << 53), (1 << 63) - 1, 1 << 63, -(1 << 63)]
