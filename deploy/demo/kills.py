@@ -1,4 +1,4 @@
-"""Kill one part after the other, each as soon as the last was started again, and see all of them return by themselves."""
+"""Kill one part after the other, each once the last was started again, and see all of them return by themselves."""
 
 import os
 import signal

@@ -25,10 +25,10 @@ JITTER_US = 100
 
 
 def measured(lab: Lab, seconds: float) -> Packets:
-    """Probe from a to b at 100/s; return the packets that settled."""
+    """Probe from a to b at 200/s; return the packets that settled."""
     stream = StreamTarget(
         row=0, stream_id=1, token=TOKEN, method="stamp", source=lab.address("a"), destination=lab.address("b"),
-        netns=lab.namespace("a"), interval_ns=10_000_000, timeout_ns=300_000_000,
+        netns=lab.namespace("a"), interval_ns=5_000_000, timeout_ns=300_000_000,
     )  # fmt: skip
     endpoint = ReflectorEndpoint(address=lab.address("b"), netns=lab.namespace("b"))
     with (
@@ -47,7 +47,7 @@ def summary_of(packets: Packets) -> StreamSummary:
 def test_a_planted_jitter_of_100_us_on_a_30_ms_path_is_the_ipdv_within_5_percent(tmp_path: Path) -> None:
     jittery = Impairment(delay_us=15_000, jitter_us=JITTER_US, keep_order=False)
     with running_lab(two_hosts(jittery), tmp_path / "run", deadline_s=15.0, seed=3) as lab:
-        packets = measured(lab, 7.0)
+        packets = measured(lab, 3.5)
         records = lab.records()
     said = summary_of(packets)
     for delay, reply in ((said.forward, False), (said.backward, True)):
@@ -61,7 +61,7 @@ def test_a_planted_jitter_of_100_us_on_a_30_ms_path_is_the_ipdv_within_5_percent
 def test_planted_bursts_are_the_loss_runs_run_for_run(tmp_path: Path) -> None:
     bursty = Impairment(delay_us=5_000, gilbert_elliott=GilbertElliott(p=0.02, r=0.25))
     with running_lab(two_hosts(bursty, Impairment(delay_us=5_000)), tmp_path / "run", deadline_s=15.0, seed=9) as lab:
-        packets = measured(lab, 7.0)
+        packets = measured(lab, 3.5)
         losses = truth.losses(lab.records())
     losses = losses[(losses["token"] == np.uint64(TOKEN)) & (losses["index"] < packets.size)]
     runs = truth.loss_runs(losses)
