@@ -2,9 +2,9 @@
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, cast
 
 from kafka import KafkaProducer
 from kafka.errors import (
@@ -96,6 +96,22 @@ def make_producer(config: KafkaConfig, client_id: str) -> Producer:
     return producer
 
 
+def give_up(producer: Producer, grace_s: float = 0.0) -> None:
+    """Close a producer within about `grace_s`; what it could not send is answered with an error and sent by nobody.
+
+    kafka-python 3.0 flushes before it closes; when that takes too long it raises, and its thread goes on sending. So
+    the thread is ended first, which answers all that is left, and then nothing is left to flush.
+    """
+    try:
+        producer.close(timeout=grace_s)
+    except KafkaTimeoutError:
+        sender = cast("Any", producer)._sender  # noqa: SLF001 - no public call ends it
+        sender.force_close()
+        sender.join(_CLOSE_S)
+        with suppress(KafkaTimeoutError):  # it hangs in a socket and ends after that
+            producer.close(timeout=0)
+
+
 def fault_of(error: BaseException) -> Fault:
     """Return what an error says: nobody knows, its topic cannot be written now, or the record never fits."""
     if isinstance(error, _TOO_LARGE):
@@ -145,7 +161,7 @@ def open_sender(config: KafkaConfig, client_id: str) -> Iterator[Producer]:
     try:
         yield producer
     finally:
-        producer.close(_CLOSE_S)
+        give_up(producer, _CLOSE_S)
 
 
 def security_settings(config: KafkaAccess) -> dict[str, object]:

@@ -16,7 +16,7 @@ import structlog
 
 from probes.lanes import BacklogConfig, Bucket
 from probes.outbox import Outbox
-from probes.publish import BROKER_ERRORS, Producer, fault_of, is_no_metadata
+from probes.publish import BROKER_ERRORS, Producer, fault_of, give_up, is_no_metadata
 from probes.spool_file import FILE_ERRORS, is_damaged
 from probes.spool_reader import SpoolKey, SpoolReader, SpoolRow, open_reader
 from schemas.clock import Clock
@@ -110,7 +110,7 @@ class Publisher:
                     self._wake.wait(self._pause_s())
             self._flush(producer)
         finally:
-            producer.close(timeout=0)
+            give_up(producer)
             self._take_answers()
             self._in_flight.clear()  # unknown: they will be read from the spool again
 

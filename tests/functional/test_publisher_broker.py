@@ -1,7 +1,9 @@
 """The publisher over a real broker that dies for an hour, freezes, or loses a topic: 0 lost, 0 doubled by identity."""
 
+import gc
 import os
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -21,7 +23,7 @@ from deploy.ports import free_port
 from deploy.topics_admin import ensure_topics
 from probes.lanes import BacklogConfig
 from probes.outbox import Outbox, open_outbox
-from probes.publish import KafkaConfig, make_producer
+from probes.publish import KafkaConfig, give_up, make_producer
 from probes.publisher import Publisher, open_publisher
 from probes.spool import Spool, open_spool
 from probes.spool_group import Entry
@@ -170,6 +172,22 @@ def test_f04_a_broker_that_freezes_and_thaws_leaves_no_gap(tmp_path: Path) -> No
             (state,) = probe.spool.states()
     assert set(found) == set(range(probe.said))
     assert (state.acked_seq, state.dropped) == (probe.said - 1, [])
+
+
+def test_a_producer_given_up_leaves_no_thread_and_no_record_without_an_answer(kafka_broker: str) -> None:
+    spec, answers = fresh_spec("given-up"), list[object]()
+    ensure_topics(kafka_broker, (spec,), "embedded")
+    before = set(threading.enumerate())
+    producer = make_producer(KafkaConfig(bootstrap=(kafka_broker,), linger_ms=5_000), "given-up")
+    sent = [producer.send(spec.name, key=b"probe", value=bytes(1000), headers=[]) for _ in range(50)]
+    for future in sent:
+        future.add_callback(answers.append)
+        future.add_errback(answers.append)
+    give_up(producer)
+    assert len(answers) == 50
+    assert set(threading.enumerate()) <= before
+    del producer
+    gc.collect()  # kafka-python closes once more then, and would wait for what has no answer
 
 
 def test_f06_a_deleted_topic_is_said_keeps_its_records_and_gets_them_when_it_is_back(
