@@ -34,6 +34,7 @@ from streams.positions import HoleError, Stall, Standing, hole_error, holes
 from streams.preflight import await_offsets, await_store, open_reader, standings
 from streams.registry import Registry
 from streams.store import Store, open_store
+from streams.unpack import bound_fetches
 from streams.worker_config import WorkerConfig
 
 WATCH_DEADLINE_S: Final = 5.0  # for the broker to say where the group stands
@@ -58,6 +59,7 @@ def run_worker(
         SystemExit: after a signal, with the code.
     """
     used = clock if clock is not None else SystemClock()
+    bound_fetches()
     check_access(config.access, config.servers)
     await_store(config, used)
     try:

@@ -7,6 +7,7 @@ import msgspec
 from schemas.topics import HEALTH, SUMMARY, THROUGHPUT
 
 UNKNOWN_SEQ: Final = -1
+REFUSED_HEADER: Final = "isochrone-refused"  # of the message that stands for a batch nobody takes apart: why
 _INT64: Final = 1 << 63
 
 

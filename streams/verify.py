@@ -22,7 +22,7 @@ from streams.block_bounds import Rule, rules
 from streams.bounds import MAX_VALUE_BYTES, check_header, check_heartbeat, check_throughput
 from streams.columns import Ints
 from streams.membership import Membership, Plan, owner_of, streams_of
-from streams.messages import Claim, RawMessage, read_claim
+from streams.messages import REFUSED_HEADER, Claim, RawMessage, read_claim
 
 T = TypeVar("T")
 
@@ -167,6 +167,9 @@ def _guarded(step: Callable[[], T], message: RawMessage, membership: Membership)
 def _open(message: RawMessage, membership: Membership) -> _Opened:
     if len(message.value) > MAX_VALUE_BYTES:
         raise WireError("bounds", f"{len(message.value)} bytes, at most {MAX_VALUE_BYTES}")
+    refused = [text for name, text in message.headers if name == REFUSED_HEADER]
+    if refused:
+        raise WireError("bounds", refused[0].decode(errors="replace"))
     signer = _signer(message, membership)
     record = _record(message)
     if isinstance(record, SummaryBatch):  # its lists, fifty times the bytes of the message, live no longer than this

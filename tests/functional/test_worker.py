@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import statistics
 import subprocess
@@ -295,6 +296,28 @@ def test_f05_a_hole_that_opens_under_a_worker_that_waits_for_its_store_stops_it(
             assert process.wait(30) == EXIT_HOLE, logs(tmp_path)
     assert "messages deleted before they were read" in logs(tmp_path)
     assert fates(config) == 1
+
+
+def test_f23_a_compressed_bomb_is_stepped_over_and_what_follows_is_stored(
+    sender: Sender, config: WorkerConfig, tmp_path: Path
+) -> None:
+    batches = produce(12, now_ms=wall_ms(CLOCK), slots=2, streams_of=sender.streams_of, mesh="small")
+    large = {"compression_type": "zstd", "max_request_size": 1 << 30, "batch_size": 1 << 30, "linger_ms": 50}
+    with closing(KafkaProducer(bootstrap_servers=config.bootstrap, acks="all", **large)) as hostile:
+        hostile.send(SUMMARY.name, value=bytes(256 << 20), partition=0)
+    for batch in batches:
+        sender.send(SUMMARY.name, batch)
+    sender.flush()
+    with worker(config, tmp_path) as process:
+        until("a fate for every message behind", lambda: fates(config) >= len(batches))
+        until("an end", lambda: lag(config) == 0)
+        peak_kib = int(re.findall(r"VmHWM:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())[0])
+    assert windows(config.store) == fold_plainly(slots_of(batches))
+    assert peak_kib < 256 * 1024, "the bomb alone would be as large"
+    with sql(config.store) as run:
+        ((partition, reason, detail),) = run("SELECT partition, reason, detail FROM quarantine_latest")
+    assert (partition, reason) == (0, "bounds")
+    assert "does not unpack into 8 MiB" in detail
 
 
 def test_f06_a_topic_that_is_absent_kept_too_few_times_or_made_anew_is_refused_within_seconds(
