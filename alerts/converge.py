@@ -3,33 +3,20 @@
 Pure, and it converges: what it returns, fed back with the same situation, returns nothing more.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
-import msgspec
 from msgspec.structs import replace
 
-from alerts.facts import ProbeState
 from alerts.incident import Change, EventKind, Incident, NoticeKind, Trail, incident_id
 from alerts.localise import Cause
 from alerts.policy import SEVERITIES, IncidentPolicy, Policy, Rule
+from alerts.situation import Situation, is_silence, silent_causes
 from alerts.verdict import Reason, Verdict
 
 Member = Literal["fault", "clear", "wait", "gone"]  # gone: nothing will be known of it, so it holds nothing up
 
 _GONE: tuple[Reason, ...] = ("probe_dead", "not_scheduled", "under_load", "probe_sick", "reflector_dead")
-
-
-class Situation(msgspec.Struct, frozen=True, kw_only=True):
-    """All that converge looks at in one round."""
-
-    mesh: str
-    causes: Sequence[Cause]  # of streams, from `localise`
-    verdicts: Mapping[int, Verdict]  # by stream id, before any excuse
-    probes: Mapping[str, ProbeState]
-    probe_streams: Mapping[str, tuple[int, ...]]
-    probe_endpoints: Mapping[str, frozenset[tuple[str, str]]]  # (endpoint, node) that each probe serves
-    exercise: bool = False
 
 
 def converge(situation: Situation, incidents: Sequence[Incident], policy: Policy, now_ms: int) -> list[Change]:
@@ -41,7 +28,7 @@ def converge(situation: Situation, incidents: Sequence[Incident], policy: Policy
         policy: holds and limits.
         now_ms: the instant.
     """
-    causes = [*situation.causes, *_dead_probes(situation)]
+    causes = [*situation.causes, *silent_causes(situation)]
     free = {each.incident_id: replace(each, trail=replace(each.trail, notice="")) for each in incidents}
     taken = set(free)
     present: list[Incident] = []
@@ -79,34 +66,6 @@ def excuse(verdict: Verdict, causes: Iterable[Cause]) -> Verdict:
     return verdict
 
 
-def _dead_probes(situation: Situation) -> list[Cause]:
-    """Return a cause a dead probe, but none for a probe that stands in an isolated node: that is one incident."""
-    isolated: set[tuple[str, str]] = {(cause.kind, cause.key) for cause in situation.causes if cause.grade == "down"}
-    return [
-        Cause(
-            kind="probe",
-            key=probe.probe_id,
-            grade="down",
-            members=situation.probe_streams.get(probe.probe_id, ()),
-            since_ms=probe.heard_ms if probe.heard_ms is not None else 0,
-            known_ms=0,
-        )
-        for probe in situation.probes.values()
-        if probe.dead and not _behind(situation.probe_endpoints.get(probe.probe_id, frozenset()), isolated)
-    ]
-
-
-def _behind(endpoints: frozenset[tuple[str, str]], isolated: set[tuple[str, str]]) -> bool:
-    return len(endpoints) > 0 and all(
-        ("endpoint", endpoint) in isolated or ("node", node) in isolated for endpoint, node in endpoints
-    )
-
-
-def _silent_probe(kind: str, known_ms: int) -> bool:
-    """Return whether a probe is the cause because it says nothing; else its streams accuse it."""
-    return kind == "probe" and known_ms == 0
-
-
 def _match(cause: Cause, incidents: Iterable[Incident], policy: IncidentPolicy, now_ms: int) -> Incident | None:
     """Return the incident that a cause belongs to: of the same name, else the one that shares most members."""
     best: tuple[int, int, str] | None = None
@@ -120,12 +79,12 @@ def _match(cause: Cause, incidents: Iterable[Incident], policy: IncidentPolicy, 
 
 
 def _shared(cause: Cause, incident: Incident, policy: IncidentPolicy, now_ms: int) -> int:
-    if _silent_probe(cause.kind, cause.known_ms) != _silent_probe(incident.cause_kind, incident.trail.known_ms):
+    if is_silence(cause.kind, cause.known_ms) != is_silence(incident.cause_kind, incident.trail.known_ms):
         return 0
     same = (incident.cause_kind, incident.cause) == (cause.kind, cause.key)
     if incident.state == "resolved" and now_ms - incident.resolved_ms > policy.flap_window_s * 1000:
         return 0
-    if _silent_probe(cause.kind, cause.known_ms):
+    if is_silence(cause.kind, cause.known_ms):
         return int(same)
     shared = len(set(cause.members) & set(incident.members))
     old = incident.state == "resolved"
@@ -236,7 +195,9 @@ def _promote(change: Change, cause: Cause, situation: Situation, policy: Policy,
 
 def _due(incident: Incident, cause: Cause, situation: Situation, policy: Policy, now_ms: int) -> bool:
     limits = policy.incident
-    if _silent_probe(cause.kind, cause.known_ms):
+    if cause.kind == "pipeline":
+        return True  # its hold is over before it is a cause
+    if is_silence(cause.kind, cause.known_ms):
         return now_ms - incident.opened_ms >= (limits.probe_hold_s + policy.liveness.probe_dead_s) * 1000
     hold_s = limits.node_hold_s if cause.kind == "node" and cause.grade == "down" else _hold_s(cause, situation, policy)
     held = cause.known_ms - incident.opened_ms >= hold_s * 1000
@@ -249,7 +210,9 @@ def _hold_s(cause: Cause, situation: Situation, policy: Policy) -> int:
 
 
 def _severity(cause: Cause, situation: Situation, policy: Policy) -> str:
-    if _silent_probe(cause.kind, cause.known_ms):
+    if cause.kind == "pipeline":
+        return "P2"  # nobody sees anything
+    if is_silence(cause.kind, cause.known_ms):
         return "P4"
     found = [SEVERITIES.index(rule.severity) for rule in _rules(cause, situation, policy)]
     return SEVERITIES[min(found, default=SEVERITIES.index("P4"))]
@@ -286,7 +249,9 @@ def _fade(
 
 
 def _clear(incident: Incident, situation: Situation) -> bool:
-    if _silent_probe(incident.cause_kind, incident.trail.known_ms):
+    if incident.cause_kind == "pipeline":
+        return situation.silent_since_ms is None
+    if is_silence(incident.cause_kind, incident.trail.known_ms):
         probe = situation.probes.get(incident.cause)
         return probe is None or not probe.dead
     states = {member_state(situation.verdicts.get(each)) for each in incident.members}

@@ -11,18 +11,19 @@ import msgspec
 import structlog
 from msgspec.structs import replace
 
-from alerts.converge import Situation, converge, excuse
+from alerts.converge import converge, excuse
 from alerts.door import Door
 from alerts.facts import PlannedStream, ProbeState
 from alerts.incident import Change, Incident
 from alerts.judge import expected_slot_ms, judge
 from alerts.ledger import read_present, write_changes, write_verdicts
-from alerts.liveness import pipeline_since_ms, probe_states
+from alerts.liveness import pipeline_since_ms, probe_states, silent_since_ms
 from alerts.localise import Cause, localise
 from alerts.messages import cause_name, summary
 from alerts.plan import Plan, read_plan, read_version
 from alerts.policy import Policy, load_policy
 from alerts.relay import RelayConfig, run_relay
+from alerts.situation import Situation
 from alerts.verdict import Verdict
 from alerts.window import RowWindow
 from schemas.clock import Clock, wall_ms
@@ -92,6 +93,7 @@ class Evaluator:
     def _forget(self) -> None:
         self._window = RowWindow()
         self._heard_ms: dict[str, int] = {}
+        self._silent_since_ms: int | None = None
         self._verdicts: dict[int, Verdict] = {}  # before any excuse
         self._judged: dict[int, tuple[int, ProbeState]] = {}  # what a verdict rested on beside rows
         self._written: dict[int, tuple[Verdict, int]] = {}  # as shown, and when
@@ -163,6 +165,7 @@ class Evaluator:
             self._heard_ms[row["probe_id"]] = max(row["heard_ms"], self._heard_ms.get(row["probe_id"], 0))
         pulse = self._store.rows("judge_pulse", mesh=self._config.mesh, from_s=now_ms // 1000 - _PULSE_S)
         since_ms = pipeline_since_ms((row["second"] for row in pulse), now_ms, limits)
+        self._silent_since_ms = silent_since_ms(self._heard_ms.values(), since_ms, limits, now_ms)
         return probe_states(plan.streams, self._heard_ms, self._window.complete_slot_ms, since_ms, limits, now_ms)
 
     def _judge(self, plan: Plan, touched: set[int], probes: Mapping[str, ProbeState], now_ms: int) -> None:
@@ -192,6 +195,7 @@ class Evaluator:
             probe_streams=plan.probe_streams,
             probe_endpoints=plan.probe_endpoints,
             exercise=self._config.exercise,
+            silent_since_ms=self._silent_since_ms,
         )
         known = self._present(now_ms)
         changes = [_named(change, plan) for change in converge(situation, list(known.values()), self._policy, now_ms)]

@@ -1,7 +1,7 @@
 """When was each probe last heard, and does its silence mean that it is dead? Pure.
 
 Silence of everyone at once is silence of the pipeline (a worker or broker restarts): it kills no probe, and when it
-ends every probe gets its full time again.
+ends every probe gets its full time again. One that lasts is an incident of its own: else a dead worker tells nobody.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,6 +27,21 @@ def pipeline_since_ms(seconds: Iterable[int], now_ms: int, limits: Liveness) -> 
             break
         since = second
     return since * 1000
+
+
+def silent_since_ms(heard_ms: Iterable[int], since_ms: int | None, limits: Liveness, now_ms: int) -> int | None:
+    """Return since when the pipeline is silent, or None when it is not, or not for long enough to tell anyone.
+
+    Args:
+        heard_ms: when anything of each probe was last received; without any there is nothing that could have ended.
+        since_ms: from `pipeline_since_ms`.
+        limits: how long a silence has to be.
+        now_ms: the instant judged.
+    """
+    last_ms = max(heard_ms, default=None)
+    if since_ms is not None or last_ms is None or now_ms - last_ms < limits.pipeline_silent_s * 1000:
+        return None
+    return last_ms
 
 
 def probe_states(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from alerts.facts import PlannedStream
 from alerts.verdict import Verdict
 
-CauseKind = Literal["segment", "endpoint", "node", "reflector", "probe", "path"]
+CauseKind = Literal["segment", "endpoint", "node", "reflector", "probe", "path", "pipeline"]
 Grade = Literal["down", "degraded"]
 Category = Literal["network", "infrastructure"]
 
@@ -23,7 +23,7 @@ OVERLAP_MS: Final = 1000  # silence and life must be seen together for so long b
 LOSSY_SHARE: Final = 0.8  # of the streams across a candidate must be lossy before it explains loss
 _KINDS: Final[tuple[CauseKind, ...]] = ("node", "segment", "endpoint", "reflector", "probe")
 _NODE, _SEGMENT, _ENDPOINT, _REFLECTOR, _PROBE = range(5)
-_INFRASTRUCTURE: Final = ("reflector", "probe")
+_INFRASTRUCTURE: Final = ("reflector", "probe", "pipeline")
 _FOREVER_MS: Final = 1 << 61
 
 Ints = NDArray[np.int64]
@@ -34,7 +34,7 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     """One explanation, the streams it explains, and the equally good ones."""
 
     kind: CauseKind
-    key: str  # id of the segment, endpoint, node or probe; `a|b` of two endpoints for a path
+    key: str  # id of the segment, endpoint, node, probe or mesh (pipeline); `a|b` of two endpoints for a path
     grade: Grade
     members: tuple[int, ...]  # stream ids, sorted
     since_ms: int  # when the first member fell silent, by its packets

@@ -15,6 +15,7 @@ _KINDS: Final[Mapping[str, Name]] = {
     "reflector": ("反射器", "reflector"),
     "probe": ("探针", "probe"),
     "path": ("路径", "path"),
+    "pipeline": ("采集链路", "pipeline"),
 }
 _STATES: Final[Mapping[str, Name]] = {
     "suspected": ("疑似", "suspected"),
@@ -56,6 +57,18 @@ _CHECKS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
             "whether the probe's host is up and its process runs",
             "its connection to the message bus and its spool",
             "its paths are unknown, which does not mean that the network is down",
+        ),
+    ),
+    "pipeline": (
+        (
+            "查汇聚进程的日志与退出码：isochrone status",
+            "查消息总线与数据库是否在运行",
+            "全部路径显示为未知，不代表网络中断",
+        ),
+        (
+            "the worker's log and exit code: isochrone status",
+            "whether the message bus and the store run",
+            "all paths are unknown, which does not mean that the network is down",
         ),
     ),
     "path": (
@@ -109,6 +122,8 @@ def _when(incident: Incident, timezone: str) -> Name:
 def _what(incident: Incident) -> Name:
     if incident.cause_kind == "probe":
         return "失联，其路径状态未知", "silent, its paths unknown"
+    if incident.cause_kind == "pipeline":
+        return "无任何数据到达，全部状态未知", "silent: nothing arrives, every state is unknown"
     if incident.cause_kind == "reflector":
         return "无应答，网络本身正常", "not answering, the network is well"
     return ("丢包", "losing packets") if incident.trail.grade == "degraded" else ("中断", "down")

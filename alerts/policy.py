@@ -78,6 +78,7 @@ class Liveness(_Row, frozen=True, kw_only=True):
     """When silence means something."""
 
     probe_dead_s: int = 25  # two heartbeats and a half
+    pipeline_silent_s: int = 90  # nothing arrives of anyone: longer than a restart of worker, broker or store
     late_s: int = 8  # after a slot's end and its timeout: the time that publish, fold and store may take
     learning_s: int = 120  # after a plan begins, a probe never heard of is learning, not dead
     lookback_s: int = 240  # rows that a verdict may rest on; the hysteresis reaches no further

@@ -5,12 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.alert_facts import ALIVE, T0_MS, a_slot, a_stream
 
-from alerts.converge import Situation, converge
+from alerts.converge import converge
 from alerts.evaluator import shipped_policy
 from alerts.facts import ProbeState, SlotFacts
 from alerts.incident import Incident
 from alerts.judge import judge
 from alerts.localise import build_index, localise
+from alerts.situation import Situation
 from alerts.verdict import Verdict
 
 POLICY = shipped_policy("demo")

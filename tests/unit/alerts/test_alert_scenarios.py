@@ -165,6 +165,27 @@ def test_a_silent_pipeline_makes_everything_late_and_no_probe_dead() -> None:
     assert seen.store.tables.get("incident", []) == []
 
 
+def test_f48_a_pipeline_that_stays_silent_is_one_infrastructure_incident_and_ends_by_itself() -> None:
+    seen = Play(World(mesh=demo_mesh(), seconds=190, deaf_s=(40, 150)))
+    seen.until(118)
+    assert seen.store.incidents() == []
+    seen.until(145)
+    (incident,) = seen.store.incidents()
+    assert (incident["category"], incident["cause_kind"], incident["cause"]) == ("infrastructure", "pipeline", "demo")
+    assert incident["state"] == "open"
+    assert len(incident["members"]) == len(demo_mesh().streams)
+    seen.until(180)
+    assert {row["state"] for row in seen.store.incidents()} == {"resolved"}
+    assert set(seen.states[180].values()) == {("ok", "")}
+    assert seen.notices() == ["open", "resolved"]
+
+
+def test_a_mesh_that_nothing_was_ever_heard_of_has_no_silent_pipeline() -> None:
+    seen = Play(World(mesh=demo_mesh(), seconds=150, deaf_s=(0, 149)))
+    seen.until(120)
+    assert [row for row in seen.store.incidents() if row["cause_kind"] == "pipeline"] == []
+
+
 def test_a_restart_in_the_middle_of_an_incident_tells_nobody_twice() -> None:
     seen = Play(World(mesh=demo_mesh(), seconds=120, faults=(cut(TRUNK, 25, 60),)))
     for second in range(28, 100, 3):

@@ -4,12 +4,13 @@ import pytest
 from msgspec.structs import replace
 from support.alert_facts import T0_MS
 
-from alerts.converge import Situation, converge, member_state
+from alerts.converge import converge, member_state
 from alerts.evaluator import shipped_policy
 from alerts.facts import ProbeState
 from alerts.incident import Incident
 from alerts.localise import Cause
 from alerts.policy import Policy
+from alerts.situation import Situation
 from alerts.verdict import Reason, State, Verdict
 
 DEMO, DEFAULT = shipped_policy("demo"), shipped_policy("default")
