@@ -16,7 +16,7 @@ from schemas.clock import SystemClock, floor_ms, wall_ms
 from schemas.envelope import Signer
 from schemas.errors import StoreTransientError
 from schemas.records import SummaryBatch
-from schemas.topics import SUMMARY
+from schemas.topics import DAY_MS, SUMMARY
 from streams import flush as flush_module
 from streams.breaker import BreakerTrippedError
 from streams.columns import Columns
@@ -110,6 +110,32 @@ def test_kills_repeats_late_slots_and_restarts_leave_the_windows_right(
     kills = deliver_with_kills(store, messages_of(delivered, received_ms=fresh_ms()), chance)
     assert kills >= 3
     assert windows(store_config) == fold_plainly(slots_of(batches))
+
+
+def test_f15_slots_on_both_sides_of_midnight_are_stored_once_though_a_flush_writes_two_partitions(
+    store: Store, store_config: StoreConfig
+) -> None:
+    chance = random.Random(15)  # noqa: S311 - a test wants the same numbers again
+    midnight_ms = floor_ms(wall_ms(CLOCK), DAY_MS)
+    batches = [
+        b for b in produce(15, now_ms=midnight_ms + 60_000, slots=12) if b.slot_start_ms > midnight_ms - DAY_MS // 2
+    ]
+    delivered = [*batches, *chance.choices(batches, k=len(batches) // 2)]
+    kills = deliver_with_kills(store, messages_of(delivered, received_ms=midnight_ms + 60_000), chance)
+    assert kills >= 1
+    assert windows(store_config) == fold_plainly(slots_of(batches))
+    with sql(store_config) as run:
+        days = run("SELECT toDate(slot, 'UTC') AS day, count() FROM summary_10s_latest GROUP BY day ORDER BY day")
+    assert [count for _, count in days] == [
+        len(slots_of([b for b in newest(batches) if (b.slot_start_ms >= midnight_ms) == after]))
+        for after in (False, True)
+    ]
+
+
+def newest(batches: Sequence[SummaryBatch]) -> list[SummaryBatch]:
+    """Return the last revision of each slot."""
+    held = {(b.probe_id, b.spool_id, b.slot_start_ms): b for b in sorted(batches, key=lambda each: each.revision)}
+    return list(held.values())
 
 
 def test_a_fold_that_lives_in_memory_fails_the_same_test(

@@ -91,7 +91,7 @@ def check(message: RawMessage) -> None:
 
 @given(mutated())
 @settings(deadline=1000, max_examples=400, suppress_health_check=[HealthCheck.too_slow])
-def test_a_mutated_record_is_answered_and_fits(message: RawMessage) -> None:
+def test_f28_f29_a_mutated_record_is_answered_and_fits(message: RawMessage) -> None:
     check(message)
 
 

@@ -48,7 +48,7 @@ def test_a_batch_without_streams_is_taken_so_that_its_seq_has_a_fate() -> None:
     assert isinstance(judged(wire.message(wire.summary(()))), VerifiedSummary)
 
 
-def test_an_unknown_field_is_a_newer_sender() -> None:
+def test_f25_an_unknown_field_is_a_newer_sender() -> None:
     tree = msgspec.json.decode(encode(wire.summary())) | {"colour": "blue"}
     message = wire.signed(msgspec.json.encode(tree), SUMMARY.name, wire.PROBE)
     assert isinstance(judged(message), VerifiedSummary)
@@ -90,7 +90,7 @@ def test_bytes_that_are_no_record_go_to_quarantine_as_schema(value: bytes) -> No
     assert refused(wire.signed(value, SUMMARY.name, wire.PROBE)).reason == "schema"
 
 
-def test_a_record_of_another_version_is_a_schema_fault_with_its_identity() -> None:
+def test_f25_a_record_of_another_version_is_a_schema_fault_with_its_identity() -> None:
     verdict = refused(wire.message(wire.summary(version=2, seq=5)))
     assert (verdict.reason, verdict.signed, verdict.claim.seq) == ("schema", True, 5)
 
@@ -139,7 +139,7 @@ BOUNDS: list[tuple[str, SummaryBatch]] = [
 
 
 @pytest.mark.parametrize("batch", [batch for _, batch in BOUNDS], ids=[name for name, _ in BOUNDS])
-def test_a_batch_out_of_bounds_is_refused_whole_and_keeps_its_identity(batch: SummaryBatch) -> None:
+def test_f29_a_batch_out_of_bounds_is_refused_whole_and_keeps_its_identity(batch: SummaryBatch) -> None:
     verdict = refused(wire.message(batch))
     assert (verdict.reason, verdict.signed) == ("bounds", True)
 
@@ -202,12 +202,12 @@ def test_a_throughput_result_with_a_negative_number_is_out_of_bounds(field: str)
         (wire.SLOT_MS, wire.SLOT_MS + 14 * DAY_MS + 1, "too_late"),
     ],
 )
-def test_the_slot_is_judged_by_the_later_of_both_clocks(received_ms: int, now_ms: int, reason: str | None) -> None:
+def test_f27_the_slot_is_judged_by_the_later_of_both_clocks(received_ms: int, now_ms: int, reason: str | None) -> None:
     verdict = judged(wire.message(wire.summary(), received_ms=received_ms), now_ms=now_ms)
     assert (verdict.reason if isinstance(verdict, Rejected) else None) == reason
 
 
-def test_only_the_streams_of_others_are_refused_each_with_its_reason() -> None:
+def test_f31_only_the_streams_of_others_are_refused_each_with_its_reason() -> None:
     verdict = judged(wire.message(wire.summary((11, 21, 99))))
     assert isinstance(verdict, VerifiedSummary)
     assert list(verdict.kept) == [0]
