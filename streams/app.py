@@ -86,7 +86,7 @@ def make_app(config: WorkerConfig, clock: Clock, *, at: Callable[[str], None] = 
         topic_disable_leader=True,
         consumer_auto_offset_reset="none" if config.on_hole == "stop" else "earliest",
         consumer_max_fetch_size=config.fetch_max_bytes,
-        stream_buffer_maxsize=256,
+        stream_buffer_maxsize=64,
         stream_wait_empty=False,
         broker_commit_interval=0.5,
         broker_session_timeout=config.session_timeout_s,
@@ -94,6 +94,7 @@ def make_app(config: WorkerConfig, clock: Clock, *, at: Callable[[str], None] = 
         broker_request_timeout=max(10.0, config.session_timeout_s),
         broker_rebalance_timeout=10.0,
         broker_max_poll_interval=NEVER_S,
+        broker_max_poll_records=config.batch_messages,
         worker_redirect_stdouts=False,
     )
     keeper = _Keeper(config, clock, at)

@@ -15,13 +15,13 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     access: KafkaAccess = KafkaAccess()
     group: str = "isochrone-fold"
     store: StoreConfig = StoreConfig()
-    batch_messages: int = 300  # a flush: more read back and fold less often, and hold more memory
+    batch_messages: int = 200  # a flush: more read back and fold less often, and hold more memory
     gather_s: float = 0.2  # the messages of one slot come together; readable within a second
     membership_refresh_s: float = 5.0
     report_every_s: float = 10.0
     session_timeout_s: float = 6.0  # a killed worker's partitions move after it
     start_deadline_s: float = 60.0  # for broker and store to answer at the start
-    fetch_max_bytes: int = 8 * 1024 * 1024  # the default of 1 MiB more than halves the rate
+    fetch_max_bytes: int = 4 * 1024 * 1024  # of a partition: more hold more memory behind an outage, 1 MiB is slower
     stop_s: float = 6.0  # after a signal, whatever the store does; supervisors kill after 10 s
     least_replicas: int = 1  # of each topic; 3 in production
     on_hole: Literal["stop", "continue"] = "stop"  # when the broker has deleted what was not read yet
