@@ -22,10 +22,12 @@ from support.broker import require_broker_tools
 from support.meshes import SMALL
 from support.plain_fold import fold_plainly
 from support.produced import produce, slots_of
+from support.spooling import spooling
 from support.store_proxy import store_proxy
 from support.stores import sql, windows
 
 from deploy.topics_admin import ensure_topics
+from probes.spool_again import Stretch, ask_again
 from schemas.clock import SystemClock, floor_ms, wall_ms
 from schemas.codec import encode
 from schemas.envelope import Signer
@@ -38,6 +40,7 @@ from schemas.topics import HEALTH, SUMMARY, TOPICS
 from streams.intake import EXIT_HOLE
 from streams.positions import HoleError
 from streams.preflight import await_offsets
+from streams.reconcile import reconcile
 from streams.store import Store, StoreConfig
 from streams.worker_config import WorkerConfig
 
@@ -81,6 +84,9 @@ class Sender:
 
     def close(self) -> None:
         self._producer.close(timeout=5)
+
+    def signer_of(self, probe_id: str) -> Signer:
+        return self._signers[probe_id]
 
     @property
     def streams_of(self) -> dict[str, list[int]]:
@@ -276,6 +282,39 @@ def test_f05_a_worker_whose_messages_were_deleted_unread_does_not_start(sender: 
     assert lag(config) == before, "no jump over the hole"
     asyncio.run(await_offsets(msgspec.structs.replace(config, on_hole="continue")))
     assert lag(config) == 0
+
+
+def test_f05_a_hole_is_named_by_reconcile_and_refilled_from_the_spools_reserve(
+    sender: Sender, config: WorkerConfig, store: Store, tmp_path: Path
+) -> None:
+    probe_id, streams = next(iter(sender.streams_of.items()))
+    now_ms = wall_ms(CLOCK)
+    made = produce(13, now_ms=now_ms, slots=24, streams_of={probe_id: streams}, mesh="small")
+    batches = [batch for batch in made if batch.spool_id == made[0].spool_id]  # two runs have revisions of their own
+    half = len(batches) // 2
+    goes_on = msgspec.structs.replace(config, on_hole="continue")
+    with spooling(tmp_path, config.bootstrap, probe_id, sender.signer_of(probe_id)) as probe:
+        probe.say(batches[:half])
+        until("the first half acknowledged", lambda: probe.unsent() == 0)
+        forget_what_was_sent(config.bootstrap)
+        with pytest.raises(HoleError, match="spool resend"):
+            asyncio.run(await_offsets(config))
+        with worker(goes_on, tmp_path):
+            probe.say(batches[half:])
+            told = wire.heartbeat(
+                mesh="small", probe_id=probe_id, sent_at_ms=wall_ms(CLOCK), spools=probe.spool.states()
+            )
+            sender.send(HEALTH.name, told)
+            sender.flush()
+            until("a fate for the second half", lambda: fates(config) == len(batches) - half + 1)
+            (hole,) = reconcile(store, since_ms=now_ms - 60_000, until_ms=wall_ms(CLOCK) + 120_000).holes
+            assert (hole.spool_id, hole.first, hole.last, hole.fate) == (probe.spool.spool_id, 0, half - 1, "missing")
+            stretch = Stretch(topic=hole.topic, run=hole.spool_id, first=hole.first, last=hole.last)
+            assert ask_again(probe.spool.path, stretch) == half
+            until("a fate for all", lambda: fates(config) == len(batches) + 1)
+    account = reconcile(store, since_ms=now_ms - 60_000, until_ms=wall_ms(CLOCK) + 120_000)
+    assert (account.residual, account.holes, account.batches.stored) == (0, (), len(batches))
+    assert windows(config.store) == fold_plainly(slots_of(probe.said))
 
 
 def test_f05_a_hole_that_opens_under_a_worker_that_waits_for_its_store_stops_it(
