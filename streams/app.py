@@ -26,6 +26,7 @@ from schemas.clock import Clock, SystemClock
 from schemas.kafka_access import check_access
 from schemas.topics import TOPICS
 from streams.flush import FlushReport, store_judged
+from streams.heap import give_back_freed
 from streams.intake import EXIT_HOLE, EXIT_UNKNOWN, Intake
 from streams.judge import Judge, Judged
 from streams.kafka_login import password, ssl_context
@@ -60,6 +61,7 @@ def run_worker(
     """
     used = clock if clock is not None else SystemClock()
     bound_fetches()
+    give_back_freed()
     check_access(config.access, config.servers)
     await_store(config, used)
     try:

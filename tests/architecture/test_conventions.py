@@ -58,6 +58,27 @@ def test_an_init_holds_a_docstring_and_nothing_else() -> None:
         assert isinstance(body[0], ast.Expr), path
 
 
+def names_used(tree: ast.AST) -> Iterator[str]:
+    """Yield every module that a file may mean: imported, imported from, or named in a text."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.ImportFrom(module=str(module), names=names):
+                yield from (module, *(f"{module}.{each.name}" for each in names))
+            case ast.Import(names=names):
+                yield from (each.name for each in names)
+            case ast.Constant(value=str(text)):
+                yield text
+            case _:
+                pass
+
+
+def test_no_module_ships_that_nothing_else_uses() -> None:
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in SOURCES}
+    used = {name for path in SOURCES for name in names_used(ast.parse(path.read_text()))}
+    started = {"deploy.tether", "deploy.embedded.clickhouse.__main__"}  # by path, by `python -m`
+    assert {each for each in modules - used - started if not each.endswith("__init__")} == set()
+
+
 def test_no_function_is_longer_than_its_gate() -> None:
     long = []
     for path in SOURCES:

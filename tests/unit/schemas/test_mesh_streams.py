@@ -5,7 +5,7 @@ from support.meshes import PUBLIC_BASE64, PUBLIC_HEX, ROADS, mesh_of, probe_line
 
 from schemas.errors import ConfigError, MeshError
 from schemas.mesh import Mesh, mesh_from_canonical, with_probe_keys
-from schemas.mesh_keys import keys_at
+from schemas.mesh_file import key_bytes
 from schemas.mesh_streams import Stream
 
 
@@ -107,8 +107,8 @@ def test_keys_enrolled_at_run_time_change_the_version_and_nothing_of_the_plan() 
     keyed = with_probe_keys(mesh, {"small/alpha": [("k1", PUBLIC_HEX)], "small/beta": [("k2", PUBLIC_BASE64)]})
     assert keyed.version != mesh.version
     assert keyed.streams == mesh.streams
-    assert keys_at(keyed, 0)["k1"] == ("small/alpha", bytes.fromhex(PUBLIC_HEX))
-    assert keys_at(keyed, 0)["k2"] == ("small/beta", bytes.fromhex(PUBLIC_HEX))
+    found = {(probe.id, key.id): key_bytes(key.public) for probe in keyed.probes for key in probe.keys}
+    assert found == dict.fromkeys([("small/alpha", "k1"), ("small/beta", "k2")], bytes.fromhex(PUBLIC_HEX))
 
 
 def test_enrolling_a_key_anew_replaces_it_and_an_unknown_probe_is_refused() -> None:
@@ -117,12 +117,6 @@ def test_enrolling_a_key_anew_replaces_it_and_an_unknown_probe_is_refused() -> N
     assert len(again.probe_by_id["small/alpha"].keys) == 1
     with pytest.raises(MeshError, match="`small/nobody` is unknown"):
         with_probe_keys(mesh, {"small/nobody": [("k1", PUBLIC_HEX)]})
-
-
-def test_a_key_speaks_from_its_first_instant_and_no_longer_at_its_last() -> None:
-    window = f'{{ id = "k", public = "{PUBLIC_HEX}", from = 1970-01-01T00:00:01Z, until = 1970-01-01T00:00:02Z }}'
-    mesh = mesh_of(small(more=probe_line("small/alpha", keys=window)))
-    assert ["k" in keys_at(mesh, at_ms) for at_ms in (999, 1000, 1999, 2000)] == [False, True, True, False]
 
 
 def test_the_canonical_text_gives_the_same_mesh_back() -> None:
