@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from alerts.incident import Change, EventKind, Incident, NoticeKind, Trail, incident_id
 from alerts.localise import Cause
 from alerts.policy import SEVERITIES, IncidentPolicy, Policy, Rule
-from alerts.situation import Situation, is_silence, silent_causes
+from alerts.situation import SILENCE_SEVERITY, Situation, is_silence, is_silent, silence_hold_s, silent_causes
 from alerts.verdict import Reason, Verdict
 
 Member = Literal["fault", "clear", "wait", "gone"]  # gone: nothing will be known of it, so it holds nothing up
@@ -195,10 +195,8 @@ def _promote(change: Change, cause: Cause, situation: Situation, policy: Policy,
 
 def _due(incident: Incident, cause: Cause, situation: Situation, policy: Policy, now_ms: int) -> bool:
     limits = policy.incident
-    if cause.kind == "pipeline":
-        return True  # its hold is over before it is a cause
     if is_silence(cause.kind, cause.known_ms):
-        return now_ms - incident.opened_ms >= (limits.probe_hold_s + policy.liveness.probe_dead_s) * 1000
+        return now_ms - incident.opened_ms >= silence_hold_s(cause.kind, policy) * 1000
     hold_s = limits.node_hold_s if cause.kind == "node" and cause.grade == "down" else _hold_s(cause, situation, policy)
     held = cause.known_ms - incident.opened_ms >= hold_s * 1000
     settled = cause.confidence >= 1.0 or now_ms - incident.trail.seen_ms >= limits.settle_s * 1000
@@ -210,10 +208,8 @@ def _hold_s(cause: Cause, situation: Situation, policy: Policy) -> int:
 
 
 def _severity(cause: Cause, situation: Situation, policy: Policy) -> str:
-    if cause.kind == "pipeline":
-        return "P2"  # nobody sees anything
     if is_silence(cause.kind, cause.known_ms):
-        return "P4"
+        return SILENCE_SEVERITY[cause.kind]
     found = [SEVERITIES.index(rule.severity) for rule in _rules(cause, situation, policy)]
     return SEVERITIES[min(found, default=SEVERITIES.index("P4"))]
 
@@ -249,11 +245,8 @@ def _fade(
 
 
 def _clear(incident: Incident, situation: Situation) -> bool:
-    if incident.cause_kind == "pipeline":
-        return situation.silent_since_ms is None
     if is_silence(incident.cause_kind, incident.trail.known_ms):
-        probe = situation.probes.get(incident.cause)
-        return probe is None or not probe.dead
+        return not is_silent(situation, incident.cause_kind, incident.cause)
     states = {member_state(situation.verdicts.get(each)) for each in incident.members}
     return states <= {"clear", "gone"} and (
         "clear" in states or all(each not in situation.verdicts for each in incident.members)

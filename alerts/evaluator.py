@@ -17,7 +17,7 @@ from alerts.facts import PlannedStream, ProbeState
 from alerts.incident import Change, Incident
 from alerts.judge import expected_slot_ms, judge
 from alerts.ledger import read_present, write_changes, write_verdicts
-from alerts.liveness import pipeline_since_ms, probe_states, silent_since_ms
+from alerts.liveness import pipeline_silent_since_ms, pipeline_since_ms, probe_states
 from alerts.localise import Cause, localise
 from alerts.messages import cause_name, summary
 from alerts.plan import Plan, read_plan, read_version
@@ -93,7 +93,6 @@ class Evaluator:
     def _forget(self) -> None:
         self._window = RowWindow()
         self._heard_ms: dict[str, int] = {}
-        self._silent_since_ms: int | None = None
         self._verdicts: dict[int, Verdict] = {}  # before any excuse
         self._judged: dict[int, tuple[int, ProbeState]] = {}  # what a verdict rested on beside rows
         self._written: dict[int, tuple[Verdict, int]] = {}  # as shown, and when
@@ -117,10 +116,10 @@ class Evaluator:
         if plan is None:
             return _NOTHING
         touched = self._read_rows(now_ms)
-        probes = self._probes(plan, now_ms)
+        probes, silent_since_ms = self._heard(plan, now_ms)
         self._judge(plan, touched, probes, now_ms)
         causes = localise(plan.index, self._verdicts.values())
-        changes = self._converge(plan, causes, probes, now_ms)
+        changes = self._converge(plan, causes, probes, silent_since_ms, now_ms)
         shown = self._shown(causes)
         written = self._write_verdicts(shown, now_ms)
         return Round(verdicts=shown, written=written, causes=tuple(causes), changes=tuple(changes))
@@ -158,15 +157,17 @@ class Evaluator:
             self._window.forget_before(now_ms - self._policy.liveness.lookback_s * 1000)
         return self._window.add(rows)
 
-    def _probes(self, plan: Plan, now_ms: int) -> dict[str, ProbeState]:
+    def _heard(self, plan: Plan, now_ms: int) -> tuple[dict[str, ProbeState], int | None]:
+        """Return the state of every probe, and since when the whole pipeline is silent, None when it is not."""
         limits = self._policy.liveness
         back_s = 7 * _DAY_S if len(self._heard_ms) == 0 else 2 * _PULSE_S
         for row in self._store.rows("judge_heard", mesh=self._config.mesh, from_s=now_ms // 1000 - back_s):
             self._heard_ms[row["probe_id"]] = max(row["heard_ms"], self._heard_ms.get(row["probe_id"], 0))
         pulse = self._store.rows("judge_pulse", mesh=self._config.mesh, from_s=now_ms // 1000 - _PULSE_S)
         since_ms = pipeline_since_ms((row["second"] for row in pulse), now_ms, limits)
-        self._silent_since_ms = silent_since_ms(self._heard_ms.values(), since_ms, limits, now_ms)
-        return probe_states(plan.streams, self._heard_ms, self._window.complete_slot_ms, since_ms, limits, now_ms)
+        complete_ms = self._window.complete_slot_ms
+        probes = probe_states(plan.streams, self._heard_ms, complete_ms, since_ms, limits, now_ms)
+        return probes, pipeline_silent_since_ms(self._heard_ms.values(), since_ms, limits, now_ms)
 
     def _judge(self, plan: Plan, touched: set[int], probes: Mapping[str, ProbeState], now_ms: int) -> None:
         """Judge the streams whose rows, probe or expected slot changed: the others would get the same verdict."""
@@ -186,7 +187,14 @@ class Evaluator:
         young = now_ms < stream.valid_from_ms + self._policy.liveness.probe_dead_s * 1000
         return expected - int(young), still
 
-    def _converge(self, plan: Plan, causes: list[Cause], probes: Mapping[str, ProbeState], now_ms: int) -> list[Change]:
+    def _converge(
+        self,
+        plan: Plan,
+        causes: list[Cause],
+        probes: Mapping[str, ProbeState],
+        silent_since_ms: int | None,
+        now_ms: int,
+    ) -> list[Change]:
         situation = Situation(
             mesh=self._config.mesh,
             causes=causes,
@@ -195,7 +203,7 @@ class Evaluator:
             probe_streams=plan.probe_streams,
             probe_endpoints=plan.probe_endpoints,
             exercise=self._config.exercise,
-            silent_since_ms=self._silent_since_ms,
+            silent_since_ms=silent_since_ms,
         )
         known = self._present(now_ms)
         changes = [_named(change, plan) for change in converge(situation, list(known.values()), self._policy, now_ms)]

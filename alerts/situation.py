@@ -1,12 +1,16 @@
 """What one round sees, and the causes that are seen by silence alone: of a probe, or of the whole pipeline. Pure."""
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import msgspec
 
 from alerts.facts import ProbeState
 from alerts.localise import Cause
+from alerts.policy import Policy
 from alerts.verdict import Verdict
+
+SILENCE_SEVERITY: Final[Mapping[str, str]] = {"probe": "P4", "pipeline": "P2"}  # of the second nobody sees anything
 
 
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,3 +66,18 @@ def _behind(endpoints: frozenset[tuple[str, str]], isolated: set[tuple[str, str]
 def is_silence(kind: str, known_ms: int) -> bool:
     """Return whether a probe or the pipeline is the cause because it says nothing; else its streams accuse it."""
     return kind == "pipeline" or (kind == "probe" and known_ms == 0)
+
+
+def is_silent(situation: Situation, kind: str, key: str) -> bool:
+    """Return whether a probe, or the pipeline, that fell silent still is."""
+    if kind == "pipeline":
+        return situation.silent_since_ms is not None
+    probe = situation.probes.get(key)
+    return probe is not None and probe.dead
+
+
+def silence_hold_s(kind: str, policy: Policy) -> int:
+    """Return how long a silence has to last, from the last word, before anyone is called."""
+    if kind == "pipeline":
+        return policy.liveness.pipeline_silent_s
+    return policy.incident.probe_hold_s + policy.liveness.probe_dead_s

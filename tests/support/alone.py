@@ -6,15 +6,14 @@ the gate is next at the floor, so that a test which waits for an empty floor is 
 """
 
 import fcntl
-import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.children import wait_for
 
 ALONE = ("alone", "needs_net")
-LOOK_S = 0.02
 DEADLINE_S = 900.0  # more than the longest test takes
 
 
@@ -36,20 +35,17 @@ class Floor:
             yield
 
 
-def lock(handle: int, how: int, what: str, *, deadline_s: float = DEADLINE_S) -> None:
-    """Take a lock.
+def lock(handle: int, how: int, what: str) -> None:
+    """Take a lock; fail by name when another process keeps it longer than any test may run."""
 
-    Raises:
-        TimeoutError: another process kept it longer than any test may run.
-    """
-    until_s = time.monotonic() + deadline_s
-    while True:
+    def is_taken() -> bool:
         try:
-            return fcntl.flock(handle, how | fcntl.LOCK_NB)
+            fcntl.flock(handle, how | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() > until_s:
-                raise TimeoutError(f"waited {deadline_s:g} s for {what} among the test processes, in vain") from None
-        time.sleep(LOOK_S)
+            return False
+        return True
+
+    wait_for(f"{what} among the test processes", is_taken, DEADLINE_S)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # outside the timeout's own wrapper: who waits does not run yet
