@@ -29,7 +29,9 @@ def pipeline_since_ms(seconds: Iterable[int], now_ms: int, limits: Liveness) -> 
     return since * 1000
 
 
-def pipeline_silent_since_ms(heard_ms: Iterable[int], since_ms: int | None, limits: Liveness, now_ms: int) -> int | None:
+def pipeline_silent_since_ms(
+    heard_ms: Iterable[int], since_ms: int | None, limits: Liveness, now_ms: int
+) -> int | None:
     """Return since when the pipeline is silent, or None when it is not, or not for long enough to tell anyone.
 
     Args:

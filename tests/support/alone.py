@@ -30,8 +30,7 @@ class Floor:
         with self._gate.open("w") as gate, self._floor.open("w") as floor:
             lock(gate.fileno(), fcntl.LOCK_EX, "its turn")
             lock(floor.fileno(), fcntl.LOCK_EX if alone else fcntl.LOCK_SH, "an empty floor" if alone else "the floor")
-            if not alone:
-                fcntl.flock(gate, fcntl.LOCK_UN)
+            fcntl.flock(gate, fcntl.LOCK_UN)
             yield
 
 
