@@ -60,7 +60,7 @@ lint: setup
 	@$(BIN)/lint-imports
 
 test: lint
-	@ISOCHRONE_REQUIRE_SERVICES=1 $(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile
+	@ISOCHRONE_REQUIRE_SERVICES=1 $(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 demo: setup
 	@$(BIN)/isochrone demo --seconds $(DEMO_SECONDS)
