@@ -2,7 +2,7 @@
 
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["support.alone", "support.broker", "support.engine", "support.stores"]
+pytest_plugins = ["support.alone", "support.broker", "support.engine", "support.stores", "support.workers"]
 
 # No test of ours is timed by the way, and two busy cores are slow now and then.
 settings.register_profile("isochrone", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -15,6 +15,7 @@ SECONDS = 30
 DEADLINE_S = 420
 pytestmark = [
     pytest.mark.needs_net,
+    pytest.mark.alone,
     pytest.mark.needs_broker,
     pytest.mark.needs_engine,
     pytest.mark.timeout(DEADLINE_S + 60),

@@ -18,7 +18,7 @@ from probes.packets import Fate, Packets
 from probes.reflector import ReflectorEndpoint
 from schemas.clock import SystemClock
 
-pytestmark = pytest.mark.needs_net
+pytestmark = [pytest.mark.needs_net, pytest.mark.alone]
 
 STAMP, ICMP = 1 << 62, (1 << 62) + 1
 FAR = 1 << 62  # later than any due time

@@ -90,6 +90,7 @@ def test_over_ipv6_too() -> None:
 
 
 @pytest.mark.needs_net
+@pytest.mark.alone
 def test_icmp_echo_is_answered_by_the_kernel_and_stamped_by_it() -> None:
     with open_engine([target(method="icmp", destination="127.0.7.9")], clock=CLOCK, random=dice(1)) as engine:
         drive(engine, 0.4)

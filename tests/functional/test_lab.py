@@ -18,7 +18,7 @@ from deploy.lab.topology import Host, Impairment, Link, Topology
 from schemas.clock import SystemClock
 from schemas.errors import ConfigError, UnavailableError
 
-pytestmark = pytest.mark.needs_net
+pytestmark = [pytest.mark.needs_net, pytest.mark.alone]
 
 UP_S = 15.0
 TOKEN = 2**63 + 5

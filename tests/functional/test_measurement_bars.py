@@ -17,7 +17,7 @@ from probes.reflector import ReflectorEndpoint
 from probes.summarise import StreamSummary, summarise_stream
 from schemas.clock import SystemClock
 
-pytestmark = pytest.mark.needs_net
+pytestmark = [pytest.mark.needs_net, pytest.mark.alone]
 
 TOKEN = 1 << 62
 FAR = 1 << 62  # later than any due time

@@ -219,6 +219,7 @@ def two_namespaces() -> Iterator[None]:
 
 
 @pytest.mark.needs_net
+@pytest.mark.alone
 @pytest.mark.usefixtures("two_namespaces")
 def test_sockets_live_in_their_namespaces_and_the_thread_comes_back() -> None:
     def place(row: int, source: str, destination: str, netns: str, method: str) -> StreamTarget:

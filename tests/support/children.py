@@ -16,12 +16,12 @@ def child(name: str, program: str, folder: Path, **fields: object) -> Part:
     return Part(name=name, command=command, log_path=folder / f"{name}.log", **fields)  # type: ignore[arg-type]
 
 
-def wait_for(what: str, holds: Callable[[], bool], deadline_s: float = WAIT_S) -> None:
-    """Return as soon as `holds`; fail by name when it does not within the deadline."""
+def wait_for(what: str, holds: Callable[[], bool], deadline_s: float = WAIT_S, *, every_s: float = 0.01) -> None:
+    """Return as soon as `holds`, asked every so often; fail by name when it does not within the deadline."""
     until = time.monotonic() + deadline_s
     while not holds():
         assert time.monotonic() < until, f"waited {deadline_s:g} s for {what}"
-        time.sleep(0.01)
+        time.sleep(every_s)
 
 
 def is_running(pid: int) -> bool:
