@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -25,6 +26,7 @@ from aiokafka.errors import KafkaError  # type: ignore[import-untyped]  # same
 from schemas.clock import Clock, SystemClock
 from schemas.kafka_access import check_access
 from schemas.topics import TOPICS
+from streams.ahead import Ahead
 from streams.flush import FlushReport, store_judged
 from streams.heap import give_back_freed
 from streams.intake import EXIT_HOLE, EXIT_UNKNOWN, Intake
@@ -196,10 +198,15 @@ def _add_tasks(app: faust.App, config: WorkerConfig, intake: Intake[Judged], clo
     async def watch() -> None:
         await _watch(config, app, intake, clock)
 
+    async def read_ahead() -> None:
+        reading = partial(open_reader, config, (), group=None)
+        await Ahead(reading, app.consumer.assignment, intake, batch=config.batch_messages).run()
+
     app.on_partitions_revoked.connect(forget, weak=False)
     app.on_partitions_assigned.connect(forget, weak=False)
     app.task(flush)
     app.task(watch)
+    app.task(read_ahead)
 
 
 async def _watch(config: WorkerConfig, app: faust.App, intake: Intake[Judged], clock: Clock) -> NoReturn:
@@ -226,7 +233,7 @@ async def _own_standings(config: WorkerConfig, app: faust.App) -> dict[str, Stan
     parts = [aiokafka.TopicPartition(part.topic, part.partition) for part in app.consumer.assignment()]
     if not parts:
         return {}
-    async with open_reader(config, parts) as consumer:
+    async with open_reader(config, parts, group=config.group) as consumer:
         return await standings(consumer, parts)
 
 

@@ -54,6 +54,7 @@ class Counters(msgspec.Struct, kw_only=True):
     """What this worker did since its start; ages and counts of now."""
 
     messages: int = 0
+    ahead: int = 0  # of those, read out of their turn: each of them comes once more
     stored: int = 0
     quarantined: int = 0
     foreign: int = 0
@@ -82,7 +83,8 @@ class _Pause(NamedTuple):
 class _Batch(NamedTuple, Generic[T]):
     """Messages of one flush, and what they are judged to be as soon as that is said."""
 
-    taken: Sequence[Taken]
+    messages: Sequence[RawMessage]
+    taken: Sequence[Taken]  # those that are acknowledged when it is stored
     judged: "asyncio.Future[T]"
 
 
@@ -110,6 +112,7 @@ class Intake(Generic[T]):
             fatal: ends the process with an exit code and a text; does not return.
         """
         self.counters = Counters()
+        self.places: dict[tuple[str, int], int] = {}  # by topic and partition, behind the last message that came
         self._judge = judge
         self._store = store
         self._executors = executors
@@ -117,6 +120,8 @@ class Intake(Generic[T]):
         self._batch = batch
         self._fatal = fatal
         self._pending: list[Taken] = []
+        self._ahead: list[RawMessage] = []
+        self._most_ahead = max(1, batch // 2)
         self._assignment = 0
         self._pause: _Pause | None = None
         self._flushed_ns = clock.mono_ns()
@@ -125,10 +130,12 @@ class Intake(Generic[T]):
         self._full = asyncio.Event()
         self._ripe = asyncio.Event()  # a whole batch waits behind the one that is stored
         self._room = asyncio.Event()
+        self._room_ahead = asyncio.Event()
 
     async def put(self, event: Event, message: RawMessage) -> None:
         """Take a message; return at once, or when there is room where enough wait already."""
         self._pending.append(Taken(event, message))
+        self.places[message.topic, message.partition] = message.offset + 1
         self._wake.set()
         if len(self._pending) >= self._batch:
             self._full.set()
@@ -136,6 +143,17 @@ class Intake(Generic[T]):
             self._ripe.set()
             self._room.clear()
             await self._room.wait()
+
+    async def put_ahead(self, message: RawMessage) -> None:
+        """Take a message out of its turn; it goes into the next flush, and is never acknowledged.
+
+        Returns when less than half a batch waits like this: the group's own always moves on.
+        """
+        self._ahead.append(message)
+        self._wake.set()
+        while len(self._ahead) >= self._most_ahead:
+            self._room_ahead.clear()
+            await self._room_ahead.wait()
 
     async def run(self, gather_s: float) -> None:
         """Flush for ever, `gather_s` seconds after a message came, or as soon as a batch is full."""
@@ -157,6 +175,7 @@ class Intake(Generic[T]):
                 if not await storing:
                     await asyncio.gather(*([ahead.judged] if ahead else []), return_exceptions=True)
                     return
+                self.counters.ahead += len(batch.messages) - len(batch.taken)
                 self._acknowledge(batch.taken)
                 await asyncio.sleep(0)
                 batch = ahead if ahead is not None else self._begun(0)
@@ -171,13 +190,22 @@ class Intake(Generic[T]):
         async with self._lock:
             self.counters.forgotten += len(self._pending)
             self._pending.clear()
+            self._ahead.clear()
+            self.places.clear()
             self._ripe.clear()
             self._room.set()
+            self._room_ahead.set()
 
     def _begun(self, start: int) -> _Batch[T] | None:
         """Return the batch that waits at a place in the queue, being judged from now on."""
-        taken = self._pending[start : start + self._batch]
-        return _Batch(taken, self._judged(taken)) if taken else None
+        ahead = self._ahead[: self._most_ahead]
+        taken = self._pending[start : start + max(1, self._batch - len(ahead))]
+        if not ahead and not taken:
+            return None
+        del self._ahead[: len(ahead)]
+        self._room_ahead.set()
+        messages = [*ahead, *(each.message for each in taken)]
+        return _Batch(messages, taken, self._judged(messages))
 
     async def _begun_behind(self, batch: _Batch[T], storing: "asyncio.Task[bool]") -> _Batch[T] | None:
         """Return the batch behind the one that is being stored, should there be a whole one before that is done."""
@@ -186,8 +214,7 @@ class Intake(Generic[T]):
         ripe.cancel()
         return None if storing in done else self._begun(len(batch.taken))
 
-    def _judged(self, taken: Sequence[Taken]) -> "asyncio.Future[T]":
-        messages = [each.message for each in taken]
+    def _judged(self, messages: Sequence[RawMessage]) -> "asyncio.Future[T]":
         return asyncio.get_running_loop().run_in_executor(self._executors[0], self._judge, messages)
 
     def _acknowledge(self, taken: Sequence[Taken]) -> None:
@@ -212,7 +239,7 @@ class Intake(Generic[T]):
                 wait_s = min(wait_s * 2, LONGEST_WAIT_S)
                 if self._assignment != assignment:
                     return False
-                judged = judged if judged.exception() is None else self._judged(batch.taken)
+                judged = judged if judged.exception() is None else self._judged(batch.messages)
             except Exception as err:  # noqa: BLE001 - unknown: nothing is acknowledged, a restart repeats it
                 self._fatal(EXIT_UNKNOWN, f"{type(err).__name__}: {err}")
             else:

@@ -9,11 +9,12 @@ from pathlib import Path
 import msgspec
 import pytest
 from support import wire_messages as wire
+from support.children import wait_for
 from support.plain_fold import fold_plainly
 from support.produced import produce, slots_of
 from support.store_proxy import store_proxy
 from support.stores import sql, windows
-from support.workers import SESSION_TIMEOUT_S, Sender, await_fates, await_no_lag, lag, logs, worker
+from support.workers import PATIENCE_S, SESSION_TIMEOUT_S, Sender, await_fates, await_no_lag, fates, lag, logs, worker
 
 from schemas.clock import SystemClock, wall_ms
 from schemas.topics import HEALTH, SUMMARY
@@ -85,6 +86,25 @@ def test_a_message_is_readable_soon_after_it_was_produced(sender: Sender, config
             waited_s.append(time.monotonic() - begun)
     assert statistics.median(waited_s) < 5.0, waited_s  # two busy cores; the figure is the benchmark's
     print("produced to readable, s:", round(statistics.median(waited_s), 2), round(max(waited_s), 2))  # noqa: T201
+
+
+def test_f01_behind_a_backlog_the_present_is_stored_first_and_every_window_is_right(
+    sender: Sender, config: WorkerConfig, tmp_path: Path
+) -> None:
+    now_ms = wall_ms(CLOCK)
+    old = produce(14, now_ms=now_ms - 600_000, slots=160, streams_of=sender.streams_of, mesh="small")
+    live = produce(15, now_ms=now_ms, slots=1, streams_of=sender.streams_of, mesh="small", late_ms=0)
+    live = [msgspec.structs.replace(batch, seq=batch.seq + len(old)) for batch in live]
+    sender.send_all(old)
+    with worker(config, tmp_path):
+        wait_for("the worker to begin", lambda: fates(config) > 0, PATIENCE_S)
+        sender.send_all(live)
+        wait_for("the present", lambda: fates(config, from_seq=len(old)) == len(live), PATIENCE_S)
+        assert lag(config) > len(old) / 4, logs(tmp_path)
+        await_fates(config, len(old) + len(live))
+        await_no_lag(config)
+        wait_for("the end of it", lambda: "reads ahead no longer" in logs(tmp_path), PATIENCE_S)
+    assert windows(config.store) == fold_plainly(slots_of([*old, *live]))
 
 
 def test_a_worker_without_its_tables_or_topics_says_so_and_ends(

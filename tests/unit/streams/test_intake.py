@@ -12,6 +12,7 @@ from support import wire_messages as wire
 
 from schemas.clock import ManualClock
 from schemas.errors import IsochroneError, StorePermanentError, StoreTransientError, UnavailableError
+from schemas.topics import SUMMARY
 from streams import intake as intake_module
 from streams.breaker import BreakerTrippedError
 from streams.flush import FlushReport
@@ -412,3 +413,56 @@ def test_a_message_is_flushed_soon_without_being_asked() -> None:
 
     played(report, act)
     assert acked == [1]
+
+
+def test_what_was_read_ahead_goes_first_takes_at_most_half_a_flush_and_is_never_acknowledged() -> None:
+    acked: list[int] = []
+    flushes: list[list[int]] = []
+
+    def store(messages: Sequence[RawMessage]) -> FlushReport:
+        flushes.append([message.offset for message in messages])
+        return report(messages)
+
+    async def act(intake: Intake[Sequence[RawMessage]]) -> None:
+        await put(intake, acked, range(3))
+        bringing = asyncio.create_task(put_ahead(intake, range(100, 105)))
+        while not bringing.done():
+            await asyncio.sleep(0)
+            await intake.flush()
+        await intake.flush()
+
+    counters = played(store, act, batch=4).counters
+    assert flushes[0] == [100, 101, 0, 1]
+    assert [each for flush in flushes for each in flush if each >= 100] == list(range(100, 105))
+    assert acked == [0, 1, 2]
+    assert (counters.messages, counters.ahead) == (8, 5)
+
+
+async def put_ahead(intake: Intake[Sequence[RawMessage]], offsets: Sequence[int]) -> None:
+    for offset in offsets:
+        await intake.put_ahead(wire.message(wire.summary(seq=offset), offset=offset))
+
+
+def test_partitions_that_change_hands_let_go_who_reads_ahead() -> None:
+    async def act(intake: Intake[Sequence[RawMessage]]) -> None:
+        bringing = asyncio.create_task(put_ahead(intake, range(2)))
+        await asyncio.sleep(0)
+        assert not bringing.done()
+        await intake.forget()
+        await bringing
+        await intake.flush()
+
+    assert played(report, act, batch=4).counters.messages == 0
+
+
+def test_the_place_in_each_partition_is_known_until_it_changes_hands() -> None:
+    found: list[dict[tuple[str, int], int]] = []
+
+    async def act(intake: Intake[Sequence[RawMessage]]) -> None:
+        await put(intake, [], (5, 6))
+        found.append(dict(intake.places))
+        await intake.forget()
+        found.append(dict(intake.places))
+
+    played(report, act)
+    assert found == [{(SUMMARY.name, 0): 7}, {}]
