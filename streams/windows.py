@@ -38,7 +38,6 @@ def read_slots(store: Store, windows: Sequence[Window], besides: Iterable[Identi
     known = sorted(besides) or [_NOBODY]
     return store.columns(
         "fold_slots",
-        probes=sorted(set(probes)),
         from_s=min(minutes),
         until_s=max(minutes) + MINUTE_S,
         pair_probes=probes,

@@ -56,10 +56,10 @@ SELECT
     s.backward_ipdv_bin AS backward_ipdv_bin,
     s.backward_ipdv_count AS backward_ipdv_count
 FROM summary_10s AS s
-PREWHERE s.slot >= toDateTime(%(from_s)s, 'UTC') AND s.slot < toDateTime(%(until_s)s, 'UTC') AND s.probe_id IN %(probes)s
-AND (s.probe_id, toUnixTimestamp(toStartOfMinute(s.slot))) IN
+PREWHERE s.slot >= toDateTime(%(from_s)s, 'UTC') AND s.slot < toDateTime(%(until_s)s, 'UTC')
+AND (toStartOfMinute(s.slot), s.probe_id) IN
 (
-    SELECT pair.1, pair.2
+    SELECT toDateTime(pair.2, 'UTC'), pair.1
     FROM (SELECT arrayJoin(arrayZip(%(pair_probes)s, %(pair_minutes)s)) AS pair)
 )
 AND (s.probe_id, s.spool_id, s.seq) NOT IN

@@ -15,7 +15,6 @@ FROM
         if(forward_n > 0, forward_count, rtt_count) AS counts
     FROM summary_10s_latest
     WHERE mesh = %(mesh)s
-        AND toStartOfHour(slot) >= toStartOfHour(toDateTime(%(from_s)s, 'UTC'))
         AND slot >= toDateTime(%(from_s)s, 'UTC')
         AND forward_n + rtt_n > 0
     ORDER BY slot DESC

