@@ -19,7 +19,7 @@ from aiokafka.errors import KafkaError  # type: ignore[import-untyped]  # same
 from streams.messages import RawMessage
 
 BEHIND_FLUSHES: Final = 4  # so much unread is more than the present can wait for
-LOOK_S: Final = 1.0
+LOOK_S: Final = 0.25
 CALM_LOOKS: Final = 6  # so many with less than a flush unread: the group has caught up
 FETCH_MS: Final = 500
 
@@ -33,7 +33,7 @@ class Intake(Protocol):
 
     @property
     def places(self) -> Mapping[tuple[str, int], int]:
-        """Return, by topic and partition, the offset behind the last message that came in its turn."""
+        """Return, by topic and partition, the offset of the first message that is not stored in its turn."""
 
     async def put_ahead(self, message: RawMessage) -> None:
         """Take a message out of its turn; return when there is room."""
@@ -51,7 +51,7 @@ class Ahead:
             reading: opens a consumer of aiokafka that belongs to no group and has no partitions.
             owned: says which partitions the worker owns now.
             intake: takes the messages.
-            batch: messages of a flush; it begins two of them before the end.
+            batch: messages of a flush; it begins half of them before the end.
         """
         self._reading = reading
         self._owned = owned
@@ -85,7 +85,7 @@ class Ahead:
             found = await reader.getmany(timeout_ms=FETCH_MS, max_records=self._batch // 2)
             for record in (each for records in found.values() for each in records):
                 await self._intake.put_ahead(raw_record(record))
-            if await _left(reader, found) > 2 * self._batch:  # the store was away meanwhile
+            if await _left(reader, found) > self._batch:  # the store was away meanwhile
                 await self._to_the_present(reader, parts)
             calm = calm + 1 if await self._unread(reader, parts) < self._batch else 0
         reader.unsubscribe()
@@ -95,17 +95,17 @@ class Ahead:
         return sorted(aiokafka.TopicPartition(part.topic, part.partition) for part in self._owned())
 
     async def _unread(self, reader: Any, parts: Sequence[Any]) -> int:  # noqa: ANN401 - aiokafka's own
-        """Return how many messages of partitions the group has not come to yet, as far as its place is known."""
+        """Return how many messages of partitions the group has not stored yet, as far as its place is known."""
         places = self._intake.places
         known = [part for part in parts if (part.topic, part.partition) in places]
         ends = await reader.end_offsets(known) if known else {}
         return sum(max(0, ends[part] - places[part.topic, part.partition]) for part in known)
 
     async def _to_the_present(self, reader: Any, parts: Sequence[Any]) -> None:  # noqa: ANN401 - aiokafka's own
-        """Go to where the last two flushes of messages begin, were they spread evenly over what is not empty."""
+        """Go to where the last half flush of messages begins, were they spread evenly over what is not empty."""
         first, end = await reader.beginning_offsets(parts), await reader.end_offsets(parts)
         filled = sum(end[part] > first[part] for part in parts)
-        back = 2 * self._batch // max(1, filled)
+        back = self._batch // 2 // max(1, filled)
         for part in parts:
             reader.seek(part, max(first[part], end[part] - back))
 

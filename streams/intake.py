@@ -112,7 +112,7 @@ class Intake(Generic[T]):
             fatal: ends the process with an exit code and a text; does not return.
         """
         self.counters = Counters()
-        self.places: dict[tuple[str, int], int] = {}  # by topic and partition, behind the last message that came
+        self.places: dict[tuple[str, int], int] = {}  # by topic and partition, the first that is not acknowledged
         self._judge = judge
         self._store = store
         self._executors = executors
@@ -135,7 +135,7 @@ class Intake(Generic[T]):
     async def put(self, event: Event, message: RawMessage) -> None:
         """Take a message; return at once, or when there is room where enough wait already."""
         self._pending.append(Taken(event, message))
-        self.places[message.topic, message.partition] = message.offset + 1
+        self.places.setdefault((message.topic, message.partition), message.offset)
         self._wake.set()
         if len(self._pending) >= self._batch:
             self._full.set()
@@ -145,9 +145,9 @@ class Intake(Generic[T]):
             await self._room.wait()
 
     async def put_ahead(self, message: RawMessage) -> None:
-        """Take a message out of its turn; it goes into the next flush, and is never acknowledged.
+        """Take a message out of its turn; it is stored before what waits, and never acknowledged.
 
-        Returns when less than half a batch waits like this: the group's own always moves on.
+        Returns when less than half a batch waits like this: with each whole one of the group goes at most so much.
         """
         self._ahead.append(message)
         self._wake.set()
@@ -169,16 +169,16 @@ class Intake(Generic[T]):
         """Store and acknowledge all that waits; give up what another assignment has made stale."""
         async with self._lock:
             batch = self._begun(0)
-            while batch is not None:
+            while await self._hurried() and batch is not None:
                 storing = asyncio.create_task(self._stored(batch, self._assignment))
-                ahead = await self._begun_behind(batch, storing)
+                behind = await self._begun_behind(batch, storing)
                 if not await storing:
-                    await asyncio.gather(*([ahead.judged] if ahead else []), return_exceptions=True)
-                    return
-                self.counters.ahead += len(batch.messages) - len(batch.taken)
+                    batch = behind
+                    break
                 self._acknowledge(batch.taken)
                 await asyncio.sleep(0)
-                batch = ahead if ahead is not None else self._begun(0)
+                batch = behind if behind is not None else self._begun(0)
+            await asyncio.gather(*([batch.judged] if batch else []), return_exceptions=True)
 
     def note_age(self) -> None:
         """Bring `since_flush_ms` up to now."""
@@ -196,16 +196,25 @@ class Intake(Generic[T]):
             self._room.set()
             self._room_ahead.set()
 
+    async def _hurried(self) -> bool:
+        """Store what was read ahead in a flush of its own: it is small, and waits for no flush of old messages.
+
+        Returns False when the partitions changed hands before it was.
+        """
+        messages = self._ahead[: self._most_ahead]
+        if not messages:
+            return True
+        del self._ahead[: len(messages)]
+        self._room_ahead.set()
+        is_stored = await self._stored(_Batch(messages, (), self._judged(messages)), self._assignment)
+        self.counters.ahead += len(messages) if is_stored else 0
+        return is_stored
+
     def _begun(self, start: int) -> _Batch[T] | None:
         """Return the batch that waits at a place in the queue, being judged from now on."""
-        ahead = self._ahead[: self._most_ahead]
-        taken = self._pending[start : start + max(1, self._batch - len(ahead))]
-        if not ahead and not taken:
-            return None
-        del self._ahead[: len(ahead)]
-        self._room_ahead.set()
-        messages = [*ahead, *(each.message for each in taken)]
-        return _Batch(messages, taken, self._judged(messages))
+        taken = self._pending[start : start + self._batch]
+        messages = [each.message for each in taken]
+        return _Batch(messages, taken, self._judged(messages)) if taken else None
 
     async def _begun_behind(self, batch: _Batch[T], storing: "asyncio.Task[bool]") -> _Batch[T] | None:
         """Return the batch behind the one that is being stored, should there be a whole one before that is done."""
@@ -221,6 +230,7 @@ class Intake(Generic[T]):
         del self._pending[: len(taken)]
         for each in taken:  # no await in between: a commit sees all of them or none
             each.event.ack()
+            self.places[each.message.topic, each.message.partition] = each.message.offset + 1
         self.counters.pending = len(self._pending)
         self._ripe.clear()
         self._room.set()

@@ -54,6 +54,7 @@ def test_f11_f21_f23_kills_between_base_window_and_ledger_lose_nothing_and_doubl
         ]
 
 
+@pytest.mark.alone
 def test_f21_f22_one_of_two_workers_is_killed_and_the_other_takes_over(
     sender: Sender, config: WorkerConfig, tmp_path: Path
 ) -> None:
@@ -97,7 +98,7 @@ def test_f01_behind_a_backlog_the_present_is_stored_first_and_every_window_is_ri
     live = [msgspec.structs.replace(batch, seq=batch.seq + len(old)) for batch in live]
     sender.send_all(old)
     with worker(config, tmp_path):
-        wait_for("the worker to begin", lambda: fates(config) > 0, PATIENCE_S)
+        wait_for("it to read ahead", lambda: "reads ahead" in logs(tmp_path), PATIENCE_S)
         sender.send_all(live)
         wait_for("the present", lambda: fates(config, from_seq=len(old)) == len(live), PATIENCE_S)
         assert lag(config) > len(old) / 4, logs(tmp_path)

@@ -125,17 +125,13 @@ def run_until(reader: FakeReader, worker: FakeWorker, done: Callable[[], bool]) 
     return said
 
 
-def test_it_begins_two_flushes_before_the_end_and_ends_when_less_than_a_flush_is_unread() -> None:
+def test_it_begins_half_a_flush_before_the_end_and_ends_when_less_than_a_flush_is_unread() -> None:
     reader, worker = FakeReader({A: 1000, B: 5}), FakeWorker(B, A)
     worker.stand_at(A, 959)
-    worker.then[12] = lambda: worker.stand_at(A, 991)
-    said = run_until(reader, worker, lambda: len(worker.taken) == 12 and reader.assigned == [])
-    assert reader.seeks == [{A: 990, B: FIRST}]
-    assert [(each.partition, each.offset) for each in worker.taken] == [
-        *((0, offset) for offset in range(990, 995)),
-        *((1, offset) for offset in (3, 4)),
-        *((0, offset) for offset in range(995, 1000)),
-    ]
+    worker.then[4] = lambda: worker.stand_at(A, 991)
+    said = run_until(reader, worker, lambda: len(worker.taken) == 4 and reader.assigned == [])
+    assert reader.seeks == [{A: 998, B: FIRST}]
+    assert [(each.partition, each.offset) for each in worker.taken] == [(0, 998), (0, 999), (1, 3), (1, 4)]
     first = worker.taken[0]
     assert (first.key, first.value, first.headers, first.received_ms) == (b"", b"v", (("h", b""),), 7)
     assert [line["event"] for line in said] == ["reads ahead", "reads ahead no longer"]
@@ -146,7 +142,7 @@ def test_empty_partitions_have_no_share_in_what_is_read_again() -> None:
     reader, worker = FakeReader({A: 1000, B: FIRST}), FakeWorker(A, B)
     worker.stand_at(A, 0)
     run_until(reader, worker, lambda: len(worker.taken) > 0)
-    assert reader.seeks == [{A: 980, B: FIRST}]
+    assert reader.seeks == [{A: 995, B: FIRST}]
 
 
 def test_four_flushes_or_a_place_that_is_not_known_are_no_reason() -> None:
@@ -160,9 +156,9 @@ def test_a_reader_that_is_itself_far_behind_goes_to_the_present_again() -> None:
     reader, worker = FakeReader({A: 1000}), FakeWorker(A)
     worker.stand_at(A, 0)
     worker.then[5] = lambda: reader.ends.update({A: 5000})
-    run_until(reader, worker, lambda: len(worker.taken) == 25)
-    assert reader.seeks == [{A: 980}, {A: 4980}]
-    assert [each.offset for each in worker.taken] == [*range(980, 985), *range(4980, 5000)]
+    run_until(reader, worker, lambda: len(worker.taken) == 10)
+    assert reader.seeks == [{A: 995}, {A: 4995}]
+    assert [each.offset for each in worker.taken] == [*range(995, 1000), *range(4995, 5000)]
 
 
 def test_other_partitions_are_read_from_their_own_present() -> None:
@@ -173,9 +169,9 @@ def test_other_partitions_are_read_from_their_own_present() -> None:
         worker.owned = {B}
         worker.stand_at(B, 0)
 
-    worker.then[10] = change_hands
-    said = run_until(reader, worker, lambda: len(worker.taken) > 10)
-    assert reader.seeks == [{A: 980}, {B: 480}]
+    worker.then[5] = change_hands
+    said = run_until(reader, worker, lambda: len(worker.taken) > 5)
+    assert reader.seeks == [{A: 995}, {B: 495}]
     assert (reader.assigned, said[1]["caught_up"]) == ([B], False)
 
 
