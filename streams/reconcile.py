@@ -4,7 +4,7 @@ Precedence: stored, quarantined, declared dropped, pending (not acknowledged yet
 answered), missing. It reads tables that any number of workers write, so it is right at any moment.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from streams.account import NEVER_ACKNOWLEDGED, Name, Range, Reconciliation, SpoolFacts, account
@@ -35,18 +35,16 @@ def reconcile(store: Store, *, since_ms: int, until_ms: int, settle_ms: int = SE
     last = {name: max(_number(ledger, name, "last_seq"), _number(declared, name, "last_seq")) for name in names}
     broken = [name for name in names if name not in ledger or int(ledger[name]["known"]) <= last[name]]
     spools = sorted({spool for _, spool, _ in broken})
-    present = _ranges(store.rows("reconcile_ranges", spools=spools) if spools else ())
-    dropped = _ranges(store.rows("reconcile_dropped", spools=spools) if spools else ())
+    present = _by_name(store.rows("reconcile_ranges", spools=spools) if spools else ())
+    dropped = _by_name(store.rows("reconcile_dropped", spools=spools) if spools else ())
     facts = [
-        SpoolFacts(
-            probe_id=name[0],
-            spool_id=name[1],
-            topic=name[2],
+        _facts(
+            name,
+            # a moment later the ledger knows more: what counts a spool and what shows its holes is one answer
+            islands=present.get(name, []) if name in broken else [{**ledger[name], "first": 0, "last": last[name]}],
             last_seq=last[name],
             judged_acked=_number(declared, name, "judged_acked"),
-            present=present.get(name, []) if name in broken else [(0, last[name])],
-            dropped=dropped.get(name, []),
-            **_counts(ledger.get(name)),
+            dropped=_ranges(dropped.get(name, [])),
         )
         for name in names
     ]
@@ -61,20 +59,35 @@ def _number(rows: dict[Name, dict[str, Any]], name: Name, column: str) -> int:
     return int(rows[name][column]) if name in rows else NEVER_ACKNOWLEDGED
 
 
-def _counts(row: dict[str, Any] | None) -> dict[str, int]:
-    if row is None:
-        return dict.fromkeys(("stored", "quarantined", "stored_streams", "quarantined_streams"), 0)
-    stored = int(row["stored_seqs"])
-    return {
-        "stored": stored,
-        "quarantined": int(row["known"]) - stored,
-        "stored_streams": int(row["stored_streams"]),
-        "quarantined_streams": int(row["quarantined_streams"]),
-    }
-
-
-def _ranges(rows: Iterable[dict[str, Any]]) -> dict[Name, list[Range]]:
-    ranges: dict[Name, list[Range]] = {}
+def _by_name(rows: Iterable[dict[str, Any]]) -> dict[Name, list[dict[str, Any]]]:
+    found: dict[Name, list[dict[str, Any]]] = {}
     for row in rows:
-        ranges.setdefault(_name(row), []).append((int(row["first"]), int(row["last"])))
-    return ranges
+        found.setdefault(_name(row), []).append(row)
+    return found
+
+
+def _facts(
+    name: Name, islands: Sequence[dict[str, Any]], *, last_seq: int, judged_acked: int, dropped: Sequence[Range]
+) -> SpoolFacts:
+    present = _ranges(islands)
+    known = sum(last - first + 1 for first, last in present)
+    stored, told, refused = (
+        sum(int(each[column]) for each in islands) for column in ("stored_seqs", "stored_streams", "quarantined_streams")
+    )
+    return SpoolFacts(
+        probe_id=name[0],
+        spool_id=name[1],
+        topic=name[2],
+        last_seq=max([last_seq, *(last for _, last in present)]),
+        judged_acked=judged_acked,
+        stored=stored,
+        quarantined=known - stored,
+        stored_streams=told,
+        quarantined_streams=refused,
+        present=present,
+        dropped=dropped,
+    )
+
+
+def _ranges(rows: Iterable[dict[str, Any]]) -> list[Range]:
+    return [(int(row["first"]), int(row["last"])) for row in rows]

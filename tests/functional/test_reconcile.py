@@ -1,6 +1,7 @@
 """Reconcile on a real engine: what is planted is named exactly, and nothing else is."""
 
 import time
+from typing import Any
 
 import msgspec
 import pytest
@@ -97,6 +98,22 @@ def test_what_a_dead_probe_lost_is_missing_once_it_has_settled(day: Day, store: 
     day.beat(0, 9, 9, at_ms=2)
     later = reconcile(store, since_ms=day.now_ms - 60_000, until_ms=day.now_ms + 60_003)
     assert [(hole.first, hole.last, hole.fate) for hole in later.holes] == [(5, 9, "missing")]
+
+
+def test_what_is_stored_while_it_reads_is_counted_once_and_whole(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
+    day.beat(0, 9, -1)
+    day.summaries(range(9), at_ms=1)
+    rows = Store.rows
+
+    def rows_after_more(store: Store, query_name: str, /, **params: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - as the store's
+        if query_name == "reconcile_ranges":
+            day.summaries(range(9, 12), at_ms=2)
+        return rows(store, query_name, **params)
+
+    monkeypatch.setattr(Store, "rows", rows_after_more)
+    found = day.account()
+    assert found.batches == Totals(produced=12, stored=12)
+    assert (found.summaries_stored, found.holes) == (36, ())
 
 
 def test_an_interval_in_which_nobody_spoke_is_empty(store: Store) -> None:
