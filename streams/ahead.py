@@ -33,7 +33,7 @@ class Intake(Protocol):
 
     @property
     def places(self) -> Mapping[tuple[str, int], int]:
-        """Return, by topic and partition, the offset of the first message that is not stored in its turn."""
+        """Return, by topic and partition, the first offset not stored in its turn; none where nothing came yet."""
 
     async def put_ahead(self, message: RawMessage) -> None:
         """Take a message out of its turn; return when there is room."""
@@ -48,7 +48,8 @@ class Ahead:
         """Keep what it works with.
 
         Args:
-            reading: opens a consumer of aiokafka that belongs to no group and has no partitions.
+            reading: opens a consumer of aiokafka that knows the places of the group, is no member of it and has no
+                partitions.
             owned: says which partitions the worker owns now.
             intake: takes the messages.
             batch: messages of a flush; it begins half of them before the end.
@@ -57,6 +58,7 @@ class Ahead:
         self._owned = owned
         self._intake = intake
         self._batch = batch
+        self._stood: dict[Any, int] = {}  # by partition of this worker, where the group stood when it was last seen
 
     async def run(self) -> NoReturn:
         """Read ahead whenever the worker is behind, for ever."""
@@ -71,14 +73,16 @@ class Ahead:
     async def _look(self, reader: Any) -> NoReturn:  # noqa: ANN401 - aiokafka's own
         while True:
             parts = self._parts()
-            if await self._unread(reader, parts) > BEHIND_FLUSHES * self._batch:
+            if list(self._stood) != parts:
+                self._stood = {part: await reader.committed(part) or 0 for part in parts}
+            if await self._unread(reader) > BEHIND_FLUSHES * self._batch:
                 await self._follow(reader, parts)
             await asyncio.sleep(LOOK_S)
 
     async def _follow(self, reader: Any, parts: Sequence[Any]) -> None:  # noqa: ANN401 - aiokafka's own
         """Bring the newest until the group has caught up or owns other partitions."""
         reader.assign(parts)
-        await self._to_the_present(reader, parts)
+        await self._to_the_present(reader)
         log.info("reads ahead", partitions=len(parts))
         calm = 0
         while calm < CALM_LOOKS and self._parts() == parts:
@@ -86,28 +90,36 @@ class Ahead:
             for record in (each for records in found.values() for each in records):
                 await self._intake.put_ahead(raw_record(record))
             if await _left(reader, found) > self._batch:  # the store was away meanwhile
-                await self._to_the_present(reader, parts)
-            calm = calm + 1 if await self._unread(reader, parts) < self._batch else 0
+                await self._to_the_present(reader)
+            calm = calm + 1 if await self._unread(reader) < self._batch else 0
         reader.unsubscribe()
         log.info("reads ahead no longer", caught_up=calm == CALM_LOOKS)
 
     def _parts(self) -> list[Any]:
         return sorted(aiokafka.TopicPartition(part.topic, part.partition) for part in self._owned())
 
-    async def _unread(self, reader: Any, parts: Sequence[Any]) -> int:  # noqa: ANN401 - aiokafka's own
-        """Return how many messages of partitions the group has not stored yet, as far as its place is known."""
-        places = self._intake.places
-        known = [part for part in parts if (part.topic, part.partition) in places]
-        ends = await reader.end_offsets(known) if known else {}
-        return sum(max(0, ends[part] - places[part.topic, part.partition]) for part in known)
+    def _places(self) -> Mapping[Any, int]:
+        """Return the first offset of each partition that the group has not stored."""
+        known = self._intake.places
+        self._stood = {part: known.get((part.topic, part.partition), stood) for part, stood in self._stood.items()}
+        return self._stood
 
-    async def _to_the_present(self, reader: Any, parts: Sequence[Any]) -> None:  # noqa: ANN401 - aiokafka's own
-        """Go to where the last half flush of messages begins, were they spread evenly over what is not empty."""
+    async def _unread(self, reader: Any) -> int:  # noqa: ANN401 - aiokafka's own
+        """Return how many messages the group has not stored yet."""
+        ends = await reader.end_offsets(list(self._stood)) if self._stood else {}
+        return sum(max(0, ends[part] - place) for part, place in self._places().items())
+
+    async def _to_the_present(self, reader: Any) -> None:  # noqa: ANN401 - aiokafka's own
+        """Go to where the last half flush of messages begins, were they spread evenly over what has unread ones.
+
+        What the group has stored is not read again.
+        """
+        parts = list(self._stood)
         first, end = await reader.beginning_offsets(parts), await reader.end_offsets(parts)
-        filled = sum(end[part] > first[part] for part in parts)
-        back = self._batch // 2 // max(1, filled)
+        places = {part: max(place, first[part]) for part, place in self._places().items()}
+        back = self._batch // 2 // max(1, sum(end[part] > places[part] for part in parts))
         for part in parts:
-            reader.seek(part, max(first[part], end[part] - back))
+            reader.seek(part, max(places[part], end[part] - back))
 
 
 async def _left(reader: Any, parts: Iterable[Any]) -> int:  # noqa: ANN401 - aiokafka's own

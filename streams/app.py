@@ -199,7 +199,7 @@ def _add_tasks(app: faust.App, config: WorkerConfig, intake: Intake[Judged], clo
         await _watch(config, app, intake, clock)
 
     async def read_ahead() -> None:
-        reading = partial(open_reader, config, (), group=None)
+        reading = partial(open_reader, config)
         await Ahead(reading, app.consumer.assignment, intake, batch=config.batch_messages).run()
 
     app.on_partitions_revoked.connect(forget, weak=False)
@@ -233,7 +233,7 @@ async def _own_standings(config: WorkerConfig, app: faust.App) -> dict[str, Stan
     parts = [aiokafka.TopicPartition(part.topic, part.partition) for part in app.consumer.assignment()]
     if not parts:
         return {}
-    async with open_reader(config, parts, group=config.group) as consumer:
+    async with open_reader(config, parts) as consumer:
         return await standings(consumer, parts)
 
 

@@ -93,7 +93,7 @@ async def _partitions(config: WorkerConfig) -> list[Any]:
 
 async def _place_offsets(config: WorkerConfig, parts: Sequence[Any]) -> None:
     """Give a new group its first position, and find what the broker deleted before this group read it."""
-    async with open_reader(config, parts, group=config.group) as consumer:
+    async with open_reader(config, parts) as consumer:
         found = await standings(consumer, parts)
         lost = holes(found)
         if lost and config.on_hole == "stop":
@@ -112,11 +112,11 @@ async def _place_offsets(config: WorkerConfig, parts: Sequence[Any]) -> None:
 
 
 @asynccontextmanager
-async def open_reader(config: WorkerConfig, parts: Sequence[Any], *, group: str | None) -> AsyncIterator[Any]:
-    """Yield a consumer that knows where a group stands, if any, and is no member of it."""
+async def open_reader(config: WorkerConfig, parts: Sequence[Any] = ()) -> AsyncIterator[Any]:
+    """Yield a consumer that knows where the group stands, and is no member of it."""
     consumer = aiokafka.AIOKafkaConsumer(
         bootstrap_servers=config.servers,
-        group_id=group,
+        group_id=config.group,
         enable_auto_commit=False,
         **client_settings(config.access),
     )

@@ -72,7 +72,8 @@ def _facts(
     present = _ranges(islands)
     known = sum(last - first + 1 for first, last in present)
     stored, told, refused = (
-        sum(int(each[column]) for each in islands) for column in ("stored_seqs", "stored_streams", "quarantined_streams")
+        sum(int(each[column]) for each in islands)
+        for column in ("stored_seqs", "stored_streams", "quarantined_streams")
     )
     return SpoolFacts(
         probe_id=name[0],

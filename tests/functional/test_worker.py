@@ -93,7 +93,7 @@ def test_f01_behind_a_backlog_the_present_is_stored_first_and_every_window_is_ri
     sender: Sender, config: WorkerConfig, tmp_path: Path
 ) -> None:
     now_ms = wall_ms(CLOCK)
-    old = produce(14, now_ms=now_ms - 600_000, slots=160, streams_of=sender.streams_of, mesh="small")
+    old = produce(14, now_ms=now_ms - 600_000, slots=100, streams_of=sender.streams_of, mesh="small")
     live = produce(15, now_ms=now_ms, slots=1, streams_of=sender.streams_of, mesh="small", late_ms=0)
     live = [msgspec.structs.replace(batch, seq=batch.seq + len(old)) for batch in live]
     sender.send_all(old)

@@ -33,8 +33,9 @@ class Record(NamedTuple):
 class FakeReader:
     """Partitions as a consumer of aiokafka sees them, which is away as often as it is told."""
 
-    def __init__(self, ends: Mapping[Any, int], *, away: int = 0) -> None:
+    def __init__(self, ends: Mapping[Any, int], *, stood: Mapping[Any, int] = {}, away: int = 0) -> None:
         self.ends = dict(ends)
+        self.stood = dict(stood)
         self.away = away
         self.assigned: list[Any] = []
         self.places: dict[Any, int] = {}
@@ -51,6 +52,10 @@ class FakeReader:
     def unsubscribe(self) -> None:
         self.assigned = []
         self.places = {}
+
+    async def committed(self, part: Any) -> int | None:  # noqa: ANN401 - as aiokafka's
+        await asyncio.sleep(0)
+        return self.stood.get(part)
 
     async def beginning_offsets(self, parts: Sequence[Any]) -> Mapping[Any, int]:
         self.seeks.append({})
@@ -126,9 +131,9 @@ def run_until(reader: FakeReader, worker: FakeWorker, done: Callable[[], bool]) 
 
 
 def test_it_begins_half_a_flush_before_the_end_and_ends_when_less_than_a_flush_is_unread() -> None:
-    reader, worker = FakeReader({A: 1000, B: 5}), FakeWorker(B, A)
-    worker.stand_at(A, 959)
-    worker.then[4] = lambda: worker.stand_at(A, 991)
+    reader, worker = FakeReader({A: 1000, B: 5}, stood={B: FIRST}), FakeWorker(B, A)
+    worker.stand_at(A, 961)
+    worker.then[4] = lambda: worker.stand_at(A, 993)
     said = run_until(reader, worker, lambda: len(worker.taken) == 4 and reader.assigned == [])
     assert reader.seeks == [{A: 998, B: FIRST}]
     assert [(each.partition, each.offset) for each in worker.taken] == [(0, 998), (0, 999), (1, 3), (1, 4)]
@@ -140,15 +145,45 @@ def test_it_begins_half_a_flush_before_the_end_and_ends_when_less_than_a_flush_i
 
 def test_empty_partitions_have_no_share_in_what_is_read_again() -> None:
     reader, worker = FakeReader({A: 1000, B: FIRST}), FakeWorker(A, B)
-    worker.stand_at(A, 0)
     run_until(reader, worker, lambda: len(worker.taken) > 0)
     assert reader.seeks == [{A: 995, B: FIRST}]
 
 
-def test_four_flushes_or_a_place_that_is_not_known_are_no_reason() -> None:
-    reader, worker = FakeReader({A: 1000, B: 1000}), FakeWorker(A, B)
+def test_four_flushes_are_no_reason() -> None:
+    reader, worker = FakeReader({A: 1000, B: 1000}, stood={A: 900, B: 1000}), FakeWorker(A, B)
     worker.stand_at(A, 960)
     run_until(reader, worker, lambda: reader.asked == 50)
+    assert (reader.seeks, worker.taken) == ([], [])
+
+
+def test_what_waits_is_known_before_the_first_message_came() -> None:
+    reader, worker = FakeReader({A: 1000}, stood={A: 959}), FakeWorker(A)
+    run_until(reader, worker, lambda: len(worker.taken) > 0)
+    assert (reader.seeks, worker.places) == ([{A: 995}], {})
+
+
+def test_what_the_group_has_stored_is_not_read_again() -> None:
+    reader, worker = FakeReader({A: 1000, B: 50}, stood={A: 959, B: 50}), FakeWorker(A, B)
+    worker.stand_at(A, 998)
+    reader.ends[A] = 1039
+    worker.then[5] = lambda: worker.stand_at(A, 1039)
+    run_until(reader, worker, lambda: len(worker.taken) == 5 and reader.assigned == [])
+    assert reader.seeks == [{A: 1034, B: 50}]
+    reader, worker = FakeReader({A: 1000, B: 52}, stood={A: 0, B: 50}), FakeWorker(A, B)
+    run_until(reader, worker, lambda: len(worker.taken) > 0)
+    assert reader.seeks == [{A: 998, B: 50}]
+
+
+def test_where_it_stood_is_remembered_when_the_same_partitions_come_again() -> None:
+    reader, worker = FakeReader({A: 1000}, stood={A: 0}), FakeWorker(A)
+    worker.stand_at(A, 1000)
+
+    def long_forgotten() -> bool:
+        if reader.asked == 5:
+            worker.places.clear()
+        return reader.asked >= 50
+
+    run_until(reader, worker, long_forgotten)
     assert (reader.seeks, worker.taken) == ([], [])
 
 
