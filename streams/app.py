@@ -22,6 +22,7 @@ import faust
 import msgspec
 import structlog
 from aiokafka.errors import KafkaError  # type: ignore[import-untyped]  # same
+from faust.tables.manager import TableManager
 
 from schemas.clock import Clock, SystemClock
 from schemas.kafka_access import check_access
@@ -81,6 +82,7 @@ def make_app(config: WorkerConfig, clock: Clock, *, at: Callable[[str], None] = 
         config.group,
         broker=[f"kafka://{server}" for server in config.servers],
         broker_credentials=_credentials(config),
+        TableManager=_NoTables,
         datadir=Path(tempfile.gettempdir()) / f"isochrone-worker-{os.getuid()}",  # Faust makes it; nothing is in it
         store="memory://",
         key_serializer="raw",
@@ -136,6 +138,14 @@ def _end_now() -> NoReturn:
     log.warning("stop cut short, the store does not answer")
     sys.stdout.flush()
     os._exit(0)
+
+
+class _NoTables(TableManager):  # type: ignore[misc]  # Faust without types
+    """Faust's keeper of tables, which waits a second for them before partitions are asked for: there are none."""
+
+    async def sleep(self, _seconds: object) -> None:
+        """Let the others go on."""
+        await asyncio.sleep(0)
 
 
 class _Worker(faust.Worker):  # type: ignore[misc]  # Faust without types

@@ -27,6 +27,7 @@ EXIT_BREAKER: Final = 3  # most is suddenly wrong: a restart alone will not help
 EXIT_HOLE: Final = 4  # messages were deleted unread: a person says whether to go on behind the hole
 FIRST_WAIT_S: Final = 0.1
 LONGEST_WAIT_S: Final = 5.0
+FIRST_SHARE: Final = 8  # a new assignment begins with an eighth of a batch, and doubles: the present is not known yet
 SAID_EVERY_S: Final = 60.0  # one line for a fault that lasts, not one a try
 # Rows are found out and quarantined below; what comes up to here blames the store or the deployment, never a message.
 _MENDED_ELSEWHERE: Final = (StoreTransientError, StorePermanentError, UnavailableError)
@@ -118,6 +119,7 @@ class Intake(Generic[T]):
         self._executors = executors
         self._clock = clock
         self._batch = batch
+        self._size = batch
         self._fatal = fatal
         self._pending: list[Taken] = []
         self._ahead: list[RawMessage] = []
@@ -192,6 +194,7 @@ class Intake(Generic[T]):
             self._pending.clear()
             self._ahead.clear()
             self.places.clear()
+            self._size = max(1, self._batch // FIRST_SHARE)
             self._ripe.clear()
             self._room.set()
             self._room_ahead.set()
@@ -212,7 +215,7 @@ class Intake(Generic[T]):
 
     def _begun(self, start: int) -> _Batch[T] | None:
         """Return the batch that waits at a place in the queue, being judged from now on."""
-        taken = self._pending[start : start + self._batch]
+        taken = self._pending[start : start + self._size]
         messages = [each.message for each in taken]
         return _Batch(messages, taken, self._judged(messages)) if taken else None
 
@@ -228,6 +231,7 @@ class Intake(Generic[T]):
 
     def _acknowledge(self, taken: Sequence[Taken]) -> None:
         del self._pending[: len(taken)]
+        self._size = min(self._batch, 2 * self._size)
         for each in taken:  # no await in between: a commit sees all of them or none
             each.event.ack()
             self.places[each.message.topic, each.message.partition] = each.message.offset + 1

@@ -468,3 +468,23 @@ def test_the_first_message_of_a_partition_that_is_not_acknowledged_is_known_unti
 
     played(report, act)
     assert found == [{(SUMMARY.name, 0): 5}, {(SUMMARY.name, 0): 7}, {}]
+
+
+def test_after_partitions_came_the_flushes_begin_small_so_that_the_present_gets_its_turn_soon() -> None:
+    acked: list[int] = []
+    sizes: list[int] = []
+
+    def store(messages: Sequence[RawMessage]) -> FlushReport:
+        sizes.append(len(messages))
+        return report(messages)
+
+    async def act(intake: Intake[Sequence[RawMessage]]) -> None:
+        await intake.forget()
+        await put(intake, acked, range(30))
+        await intake.flush()
+        await put(intake, acked, range(30, 50))
+        await intake.flush()
+
+    played(store, act, batch=16)
+    assert sizes == [2, 4, 8, 16, 16, 4]
+    assert acked == list(range(50))
