@@ -22,6 +22,7 @@ QuarantineReason = Literal[
     "too_late",
     "not_member",
     "foreign_endpoint",
+    "flood",
     "internal_error",
     "refused_by_store",
 ]

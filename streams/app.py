@@ -37,6 +37,7 @@ from streams.messages import RawMessage
 from streams.positions import HoleError, Stall, Standing, hole_error, holes
 from streams.preflight import await_offsets, await_store, open_reader, standings
 from streams.registry import Registry
+from streams.share import Shares
 from streams.store import Store, open_store
 from streams.unpack import bound_fetches
 from streams.worker_config import WorkerConfig
@@ -176,7 +177,8 @@ class _Keeper:
     def judge(self, messages: Sequence[RawMessage]) -> Judged:
         if self._judge is None:
             registry = Registry(self._clock, refresh_s=self._config.membership_refresh_s)
-            self._judge = Judge(self._opened(), registry, self._clock)
+            shares = Shares(self._config.times_plan)
+            self._judge = Judge(self._opened(), registry, self._clock, shares=shares)
         return self._judge.judge(messages)
 
     def store(self, judged: Judged) -> FlushReport:

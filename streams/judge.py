@@ -10,8 +10,9 @@ from streams.breaker import Breaker
 from streams.membership import Membership
 from streams.messages import RawMessage
 from streams.registry import Registry
+from streams.share import Shares
 from streams.store import Store
-from streams.verify import Rejected, Verdict, VerifiedSummary, verify_all
+from streams.verify import Rejected, Verdict, VerifiedSummary, rejected, verify_all
 
 STRANGE: Final = ("unknown_key", "key_mismatch", "not_member", "foreign_endpoint")  # a newer plan may know them
 
@@ -27,7 +28,15 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
 class Judge:
     """Judges messages. It asks the store for plans alone, so it may run beside whoever stores the ones before."""
 
-    def __init__(self, store: Store, registry: Registry, clock: Clock, *, breaker: Breaker | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        clock: Clock,
+        *,
+        breaker: Breaker | None = None,
+        shares: Shares | None = None,
+    ) -> None:
         """Keep what it works with.
 
         Args:
@@ -35,11 +44,13 @@ class Judge:
             registry: who may say what.
             clock: judges lateness.
             breaker: stops it when most is wrong; a new one by default.
+            shares: how much of a probe is taken; all of it by default.
         """
         self._store = store
         self._registry = registry
         self._clock = clock
         self._breaker = breaker if breaker is not None else Breaker()
+        self._shares = shares
 
     def judge(self, messages: Sequence[RawMessage]) -> Judged:
         """Return the verdict of each message.
@@ -56,8 +67,22 @@ class Judge:
             again = verify_all([messages[number] for number in strange], self._registry.membership, now_ms=now_ms)
             for number, verdict in zip(strange, again, strict=True):
                 verdicts[number] = verdict
+        if self._shares is not None:
+            verdicts = [self._shared(verdict, self._shares) for verdict in verdicts]
         self._breaker.observe(verdicts, now_ms=now_ms)
         return Judged(verdicts=tuple(verdicts), membership=self._registry.membership, now_ms=now_ms)
+
+    def _shared(self, verdict: Verdict, shares: Shares) -> Verdict:
+        if isinstance(verdict, Rejected):
+            return verdict
+        membership, message, probe_id = self._registry.membership, verdict.message, verdict.record.probe_id
+        streams = len(verdict.record.stream_id) if isinstance(verdict, VerifiedSummary) else 1
+        planned = membership.most_streams(probe_id)
+        if shares.takes(probe_id, streams=streams, planned=planned, received_ms=message.received_ms):
+            return verdict
+        return rejected(
+            message, membership, "flood", f"more in a minute than {planned} streams can make; replay it later"
+        )
 
 
 def _is_strange(verdict: Verdict) -> bool:

@@ -77,6 +77,14 @@ class Membership:
             for key in plan.keys:
                 self._keys.setdefault((key.probe_id, key.key_id), []).append(key)
         self._key_ids = {key_id for _, key_id in self._keys}
+        self._planned: dict[str, int] = {}
+        for plan in self.plans:
+            for probe_id, streams in plan.streams_of_probe.items():
+                self._planned[probe_id] = max(self._planned.get(probe_id, 0), len(streams))
+
+    def most_streams(self, probe_id: str) -> int:
+        """Return how many streams the probe has in the plan that gives it most."""
+        return self._planned.get(probe_id, 0)
 
     def public_keys(self, probe_id: str, key_id: str) -> list[bytes]:
         """Return the different public keys that the probe ever had under this id."""

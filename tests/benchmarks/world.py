@@ -40,6 +40,7 @@ END_S: Final = 20.0
 POLL_S: Final = 0.25
 STUCK_S: Final = 30.0
 SESSION_TIMEOUT_S: Final = 6.0
+NO_SHARES: Final = 1e9  # an hour is sent in a minute here
 _WORKER: Final = Path(__file__).parents[1] / "support" / "worker_main.py"
 _DAY_MS: Final = 86_400_000
 
@@ -106,7 +107,7 @@ def fresh_database(world: World, mesh: Mesh) -> StoreConfig:
 def worker_config(world: World, store: StoreConfig, **fields: Any) -> WorkerConfig:  # noqa: ANN401 - the config's own
     """Return a worker of a group of its own: a new group begins at the beginning of the topics."""
     group = f"bench-{uuid.uuid4().hex[:8]}"
-    named: dict[str, Any] = {"session_timeout_s": SESSION_TIMEOUT_S} | fields
+    named: dict[str, Any] = {"session_timeout_s": SESSION_TIMEOUT_S, "times_plan": NO_SHARES} | fields
     return WorkerConfig(bootstrap=world.bootstrap, group=group, store=store, **named)
 
 

@@ -28,6 +28,7 @@ from streams.worker_config import WorkerConfig
 POLL_S = 0.2
 AT_WORK_S = 20.0  # a worker that was killed is back by then
 BATCH = 100  # messages of a flush
+NO_SHARES = 1e9  # an hour is sent in a minute here
 SETTLE_S = 1.5  # what is stored twice, or wrongly, would be by then
 
 
@@ -81,6 +82,7 @@ def run_seed(
         store=through,
         session_timeout_s=SESSION_TIMEOUT_S,
         batch_messages=BATCH,
+        times_plan=NO_SHARES,
     )
     begin_at_the_end(config)
     probes = Probes(stage.bootstrap, fleet, stage.home / f"{config.group}.produced")

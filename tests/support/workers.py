@@ -29,6 +29,7 @@ from streams.worker_config import WorkerConfig
 
 MAIN = Path(__file__).with_name("worker_main.py")
 SESSION_TIMEOUT_S = 6.0
+NO_SHARES = 1e9  # an hour is sent in a second here
 PATIENCE_S = 60.0  # two busy cores
 
 
@@ -106,6 +107,7 @@ def config(workers_broker: str, store_config: StoreConfig, tmp_path: Path) -> Wo
         store=store_config,
         session_timeout_s=SESSION_TIMEOUT_S,
         batch_messages=20,
+        times_plan=NO_SHARES,
     )
 
 

@@ -37,7 +37,7 @@ def test_a_few_faults_are_not_enough() -> None:
     Breaker().observe([bad("a")] * (LEAST_FAULTS - 1), now_ms=0)
 
 
-@pytest.mark.parametrize("reason", ["clock", "too_late", "not_member", "key_mismatch"])
+@pytest.mark.parametrize("reason", ["clock", "too_late", "not_member", "key_mismatch", "flood"])
 def test_what_is_the_senders_own_fault_never_trips_it(reason: QuarantineReason) -> None:
     Breaker().observe([bad("a", reason)] * 5000, now_ms=0)
 
