@@ -18,13 +18,15 @@ from support.engine import ServerAddress
 from support.plain_fold import Slot, fold_plainly
 from support.plain_rollup import days_plainly, hours_plainly
 from support.produced import produce, slot_columns, slots_of
-from support.stores import config_of, sql, windows
+from support.stores import FixedRegistry, config_of, sql, windows
 
 from deploy.parts import command
 from schemas.clock import ManualClock, SystemClock, floor_ms, wall_ms
 from schemas.tables import KPI_1M, MESH
 from streams import migrate as migrations
+from streams.flush import Flusher
 from streams.fold import fold
+from streams.reconcile import reconcile
 from streams.rollup import ROLLUP_RULE, Rollup, RollupConfig
 from streams.store import Store, StoreConfig, open_store
 
@@ -378,3 +380,25 @@ def test_the_rule_is_part_of_every_version(board: BoardMaker) -> None:
     with open_store(made.config) as again:
         assert again.rows("rollup_checkpoint", tier="hour", mesh="", timezone="", rule=ROLLUP_RULE) != []
         assert again.rows("rollup_checkpoint", tier="hour", mesh="", timezone="", rule=ROLLUP_RULE + 1) == []
+
+
+def test_f16_a_record_older_than_the_tables_keep_is_counted_and_changes_no_month(
+    store: Store, store_config: StoreConfig
+) -> None:
+    board, clock = Board(store, store_config, [SHANGHAI]), SystemClock()
+    board.measure(5, wall_ms(clock) // 1000)
+    board.rollup().round()
+    before = hours(store_config), days(store_config)
+    now_ms = wall_ms(clock)
+    old = wire.summary(slot_start_ms=floor_ms(now_ms, 10_000) - 31 * DAY_S * 1000)
+    report = Flusher(store, FixedRegistry(), clock).flush([wire.message(old, received_ms=now_ms)])
+    assert (report.messages, report.stored, report.quarantined, report.windows) == (1, 0, 1, 0)
+    with sql(store_config) as run:
+        assert run("SELECT reason, claimed_seq FROM quarantine_latest") == [("too_late", old.seq)]
+        for table in ("summary_10s", "kpi_1m", "kpi_1h", "kpi_1d"):
+            run(f"OPTIMIZE TABLE {table} FINAL")
+    found = reconcile(store, since_ms=now_ms - 60_000, until_ms=now_ms + 60_000)
+    assert (found.batches.quarantined, found.batches.stored, found.residual) == (1, 0, 0)
+    board.rollup().round()
+    assert (hours(store_config), days(store_config)) == before
+    board.assert_equal_to_plain_arithmetic()

@@ -92,6 +92,47 @@ def test_f05_a_hole_is_named_by_reconcile_and_refilled_from_the_spools_reserve(
     assert windows(config.store) == fold_plainly(slots_of(probe.said))
 
 
+def test_f12_what_a_store_lost_after_it_had_taken_it_is_named_and_refilled(
+    sender: Sender, config: WorkerConfig, store: Store, tmp_path: Path
+) -> None:
+    probe_id, streams = next(iter(sender.streams_of.items()))
+    now_ms = wall_ms(CLOCK)
+    made = produce(16, now_ms=now_ms, slots=12, streams_of={probe_id: streams}, mesh="small")
+    batches = [batch for batch in made if batch.spool_id == made[0].spool_id]  # two runs have revisions of their own
+    half = len(batches) // 2
+    span = {"since_ms": now_ms - 60_000, "until_ms": now_ms + 120_000}
+    with spooling(tmp_path, config.bootstrap, probe_id, sender.signer_of(probe_id)) as probe:
+        probe.say(batches)
+        wait_for("all acknowledged", lambda: probe.unsent() == 0, PATIENCE_S)
+        with worker(config, tmp_path):
+            told = wire.heartbeat(
+                mesh="small", probe_id=probe_id, sent_at_ms=wall_ms(CLOCK), spools=probe.spool.states()
+            )
+            sender.send(HEALTH.name, told)
+            sender.flush()
+            await_fates(config, len(batches) + 1)
+            lose_parts(config, SUMMARY.name, half)
+            (hole,) = reconcile(store, **span).holes
+            assert (hole.spool_id, hole.first, hole.last, hole.fate) == (probe.spool.spool_id, 0, half - 1, "missing")
+            stretch = Stretch(topic=hole.topic, run=hole.spool_id, first=hole.first, last=hole.last)
+            assert ask_again(probe.spool.path, stretch) == half
+            await_fates(config, len(batches) + 1)
+    account = reconcile(store, **span)
+    assert (account.residual, account.holes, account.batches.stored) == (0, (), len(batches))
+    assert windows(config.store) == fold_plainly(slots_of(probe.said))
+
+
+def lose_parts(config: WorkerConfig, topic: str, before_seq: int) -> None:
+    """Take out of all tables what a power cut takes when it was not on the disk yet: that of the first messages."""
+    with sql(config.store) as run:
+        for table, where in (
+            ("summary_10s", f"seq < {before_seq}"),
+            ("kpi_1m", "1"),
+            ("batch", f"topic = '{topic}' AND seq < {before_seq}"),
+        ):
+            run(f"ALTER TABLE {table} DELETE WHERE {where} SETTINGS mutations_sync = 1")
+
+
 def test_f05_a_hole_that_opens_under_a_worker_that_waits_for_its_store_stops_it(
     sender: Sender, config: WorkerConfig, store_config: StoreConfig, tmp_path: Path
 ) -> None:

@@ -3,7 +3,7 @@ from msgspec.structs import replace
 from support.alert_facts import ALIVE, T0_MS, a_slot, a_stream, after
 
 from alerts.evaluator import shipped_policy
-from alerts.facts import SlotFacts, slot_facts
+from alerts.facts import SlotFacts, merge_facts, slot_facts
 from alerts.judge import judge, judge_figure
 from alerts.policy import Rule
 from alerts.verdict import Verdict
@@ -90,6 +90,12 @@ def test_absent_rows_are_late_and_never_green() -> None:
 )
 def test_a_row_that_cannot_be_trusted_says_why(changes: dict[str, object], reason: str) -> None:
     assert state([*CLEAN, a_slot(3, **changes)]) == ("insufficient", reason)
+
+
+def test_f30_two_agents_of_one_identity_are_a_sick_probe_within_a_slot_and_no_fault_of_the_network() -> None:
+    here, there = a_slot(3, spool="s1"), a_slot(3, spool="s2", received=0, loss_run_max=100)
+    found = judged([*CLEAN, merge_facts([here, there])])
+    assert (found.state, found.reason, found.alarms) == ("insufficient", "probe_sick", False)
 
 
 def test_a_loaded_slot_that_loses_everything_never_alarms() -> None:

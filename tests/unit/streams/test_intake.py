@@ -247,7 +247,7 @@ def test_a_store_that_is_away_does_not_hold_a_revoked_partition() -> None:
     assert acked == []
 
 
-def test_who_brings_more_than_two_batches_waits_for_the_store() -> None:
+def test_f34_who_brings_more_than_two_batches_waits_for_the_store() -> None:
     acked: list[int] = []
     may_store = threading.Event()
 
