@@ -132,7 +132,7 @@ def test_copies_and_reordering_are_seen(stage: Stage) -> None:
     assert (seen["duplicates"][0], seen["duplicate_counters"][0]) == (2, 1)
 
 
-def test_replies_of_strangers_are_counted_and_change_nothing(stage: Stage) -> None:
+def test_f35_replies_of_strangers_are_counted_and_change_nothing(stage: Stage) -> None:
     stage.wait_for_requests(1)
     good = stage.peer.reply(0)
     stage.peer.send(0, stage.peer.reply(0, token=99))
