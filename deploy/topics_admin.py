@@ -11,6 +11,7 @@ from kafka.admin import ConfigFilterType, ConfigResource, ConfigResourceType, Of
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from probes.publish import security_settings
+from schemas.clock import Clock, SystemClock
 from schemas.errors import ConfigError, UnavailableError
 from schemas.kafka_access import KafkaAccess, check_access
 from schemas.topics import TopicSpec
@@ -20,6 +21,8 @@ Profile = Literal["embedded", "production"]
 REPLICATION: Final[Mapping[Profile, int]] = {"embedded": 1, "production": 3}
 ADMIN_DEADLINE_S: Final = 20.0
 ANSWER_S: Final = 3.0  # for a person who waits
+KNOWN_EVERY_S: Final = 0.1
+CLOCK: Final = SystemClock()
 PARTITIONS: Final = "partitions"
 REPLICAS: Final = "replication.factor"
 LOCAL: Final = KafkaAccess()  # the embedded broker's
@@ -57,6 +60,7 @@ def ensure_topics(
     *,
     access: KafkaAccess = LOCAL,
     deadline_s: float = ADMIN_DEADLINE_S,
+    clock: Clock = CLOCK,
 ) -> tuple[str, ...]:
     """Create the topics that are missing and check those that exist; return the names of those created.
 
@@ -69,6 +73,7 @@ def ensure_topics(
     try:
         with _admin(bootstrap, deadline_s, access) as admin:
             created = _create_missing(admin, wanted)
+            _await_known(admin, list(wanted), deadline_s, clock)
             found = _found_settings(admin, list(wanted))
     except (KafkaError, OSError) as err:
         raise UnavailableError(f"kafka at {bootstrap}: topics not checked within {deadline_s:g} s: {err!r}") from err
@@ -228,6 +233,15 @@ def _create_missing(admin: KafkaAdminClient, wanted: Mapping[str, Settings]) -> 
     if missing:
         admin.wait_for_topics(missing)
     return tuple(missing)
+
+
+def _await_known(admin: KafkaAdminClient, names: list[str], deadline_s: float, clock: Clock) -> None:
+    """Return when the broker that is asked knows every topic: in a cluster news of one reaches each by itself."""
+    until_ns = clock.mono_ns() + round(deadline_s * 1e9)
+    while unknown := [topic["name"] for topic in admin.describe_topics(names) if not topic["partitions"]]:
+        if clock.mono_ns() > until_ns:
+            raise UnavailableError(f"waited {deadline_s:g} s for topics to be known: {', '.join(sorted(unknown))}")
+        clock.sleep_s(KNOWN_EVERY_S)
 
 
 def _found_settings(admin: KafkaAdminClient, names: list[str]) -> dict[str, Settings]:

@@ -46,11 +46,12 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     pause_s: float  # before a fault, on average
     longest_s: float  # of a fault
     drain_s: float  # in which all must be stored when nothing goes wrong any more
+    judges: int  # processes of the oracle: its plain arithmetic takes longer than all that it judges
 
 
 PROFILES: Final = {
-    "short": Profile(faults=4, probes=120, peers=1, slots=12, pause_s=0.3, longest_s=1.5, drain_s=60.0),
-    "long": Profile(faults=16, probes=200, peers=34, slots=30, pause_s=1.0, longest_s=4.0, drain_s=300.0),
+    "short": Profile(faults=4, probes=120, peers=1, slots=12, pause_s=0.3, longest_s=1.5, drain_s=60.0, judges=1),
+    "long": Profile(faults=16, probes=200, peers=34, slots=30, pause_s=1.0, longest_s=4.0, drain_s=300.0, judges=2),
 }
 
 

@@ -92,7 +92,7 @@ def run_seed(
         acted_ns = CLOCK.mono_ns()
         text = _drain(direct, probes, profile.drain_s)
         drained_ns = CLOCK.mono_ns()
-        verdict = judge(direct, probes) if text == "" else None
+        verdict = judge(direct, probes, processes=profile.judges) if text == "" else None
         judged_ns = CLOCK.mono_ns()
     finally:
         workers.stop()

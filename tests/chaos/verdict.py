@@ -1,5 +1,8 @@
 """The oracle: what the tables must hold, from the produced file alone, against what they hold."""
 
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from typing import Any, Final
 
 import msgspec
@@ -7,6 +10,7 @@ from chaos.probes import Probes
 from support.plain_fold import fold_plainly
 from support.produced import slots_of
 from support.stores import sql, windows
+from support.traffic import ProducedReader
 
 from schemas.records import SummaryBatch
 from schemas.topics import SUMMARY
@@ -15,7 +19,7 @@ from streams.store import StoreConfig
 Key = tuple[str, int, int]
 STORED: Final = "SELECT probe_id, toString(spool_id), seq, stored FROM batch_latest WHERE stored > 0"
 TWICE: Final = "SELECT count() - uniqExact(probe_id, spool_id, stream_id, slot) FROM summary_10s_latest"
-TOGETHER: Final = 40  # probes: what fits into memory at once
+TOGETHER: Final = 20  # probes: what fits into memory at once
 Windows = dict[Key, dict[str, Any]]
 
 
@@ -38,10 +42,17 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         return not (self.lost or self.doubled or self.wrong_windows or self.unkept_poison or self.unasked_quarantine)
 
 
-def judge(config: StoreConfig, probes: Probes) -> Verdict:
-    """Compare every window, every identity and every refused position with the produced file, probe by probe."""
-    names = probes.produced.probes
-    found = [_judge_some(config, probes, names[n : n + TOGETHER]) for n in range(0, len(names), TOGETHER)]
+def judge(config: StoreConfig, probes: Probes, *, processes: int) -> Verdict:
+    """Compare every window, every identity and every refused position with the produced file, some probes at a time."""
+    reader = probes.produced.reader
+    names = reader.probes
+    some = [names[n : n + TOGETHER] for n in range(0, len(names), TOGETHER)]
+    judge_some = partial(_judge_some, config, reader)
+    if processes == 1:
+        found = list(map(judge_some, some))
+    else:
+        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+            found = list(pool.map(judge_some, some))
     with sql(config) as run:
         quarantined = set(run("SELECT topic, partition, offset FROM quarantine_latest"))
         strangers = run("SELECT uniqExact(probe_id) FROM kpi_1m_latest")[0][0] - len(names)
@@ -60,8 +71,8 @@ def judge(config: StoreConfig, probes: Probes) -> Verdict:
     )
 
 
-def _judge_some(config: StoreConfig, probes: Probes, names: list[str]) -> Verdict:
-    batches = [batch for name in names for batch in probes.produced.batches(name)]
+def _judge_some(config: StoreConfig, reader: ProducedReader, names: list[str]) -> Verdict:
+    batches = [batch for name in names for batch in reader.batches(name)]
     among = "probe_id IN ({})".format(", ".join(f"'{name}'" for name in names))
     slots = slots_of(batches)
     wanted, found = fold_plainly(slots), windows(config, among)

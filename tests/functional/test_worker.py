@@ -28,7 +28,7 @@ CLOCK = SystemClock()
 def test_f11_f21_f23_kills_between_base_window_and_ledger_lose_nothing_and_double_nothing(
     sender: Sender, config: WorkerConfig, tmp_path: Path
 ) -> None:
-    batches = produce(4, now_ms=wall_ms(CLOCK), slots=60, streams_of=sender.streams_of, mesh="small")
+    batches = produce(4, now_ms=wall_ms(CLOCK), slots=36, streams_of=sender.streams_of, mesh="small")
     for number, batch in enumerate(batches):
         sender.send(SUMMARY.name, batch)
         if number % 10 == 0:

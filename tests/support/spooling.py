@@ -56,7 +56,7 @@ class SpooledProbe:
 @contextmanager
 def spooling(folder: Path, bootstrap: str, probe_id: str, signer: Signer) -> Iterator[SpooledProbe]:
     """Run a probe's spool and publisher while the block lasts; its backlog lane opens at once."""
-    kafka = KafkaConfig(bootstrap=(bootstrap,), linger_ms=5)
+    kafka = KafkaConfig(bootstrap=tuple(bootstrap.split(",")), linger_ms=5)
     with (
         open_spool(folder / "spool.sqlite", clock=CLOCK) as spool,
         open_outbox(spool, clock=CLOCK) as outbox,

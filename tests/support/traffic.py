@@ -202,23 +202,37 @@ class ProducedFile:
         self._file.write(msgspec.json.encode(line) + b"\n")
 
     @property
-    def probes(self) -> list[str]:
-        """Return the probes that produced anything."""
-        return sorted(self._places)
-
-    def batches(self, probe_id: str) -> list[SummaryBatch]:
-        """Return the batches of a probe, in the order in which they were produced."""
-        found = []
-        for place in self._places.get(probe_id, []):
-            self._file.seek(place)
-            line = msgspec.json.decode(self._file.readline(), type=Produced)
-            if line.topic == SUMMARY.name:
-                found.append(decode(line.value.encode(), SummaryBatch))
-        return found
+    def reader(self) -> "ProducedReader":
+        """Return who reads what was added until now, in any process."""
+        self._file.flush()
+        return ProducedReader(Path(self._file.name), dict(self._places))
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+class ProducedReader(NamedTuple):
+    """The produced file to read: where the lines of each probe begin."""
+
+    path: Path
+    places: dict[str, list[int]]
+
+    @property
+    def probes(self) -> list[str]:
+        """Return the probes that produced anything."""
+        return sorted(self.places)
+
+    def batches(self, probe_id: str) -> list[SummaryBatch]:
+        """Return the batches of a probe, in the order in which they were produced."""
+        found = []
+        with self.path.open("rb") as file:
+            for place in self.places.get(probe_id, []):
+                file.seek(place)
+                line = msgspec.json.decode(file.readline(), type=Produced)
+                if line.topic == SUMMARY.name:
+                    found.append(decode(line.value.encode(), SummaryBatch))
+        return found
 
 
 def _streams_of(mesh: Mesh) -> dict[str, tuple[int, ...]]:

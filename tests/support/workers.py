@@ -82,15 +82,21 @@ class Sender:
         return streams
 
 
-@pytest.fixture
-def sender(workers_broker: str, store: Store) -> Iterator[Sender]:
-    """Yield the probes, enrolled in a mesh that is in force since 15 days."""
+def enrolled(store: Store) -> tuple[Mesh, dict[str, Signer]]:
+    """Return the small mesh, in force since 15 days, and who signs for each of its probes."""
     bare = parse_mesh(SMALL, source="small.toml")
     signers = {probe.id: Signer(f"key-{number}", bytes([number + 1]) * 32) for number, probe in enumerate(bare.probes)}
     mesh = with_probe_keys(bare, {probe: [(by.key_id, by.public.hex())] for probe, by in signers.items()})
     since_s = floor_ms(wall_ms(SystemClock()) - 15 * DAY_MS, 60_000) // 1000
     row = mesh_rows(mesh, since_s)["mesh"][0]
     store.insert(MESH, [tuple(row[name] for name in MESH.columns)])
+    return mesh, signers
+
+
+@pytest.fixture
+def sender(workers_broker: str, store: Store) -> Iterator[Sender]:
+    """Yield the probes, enrolled in a mesh."""
+    mesh, signers = enrolled(store)
     producer = KafkaProducer(bootstrap_servers=workers_broker, acks="all", linger_ms=5)
     yield Sender(producer, mesh, signers)
     producer.close(timeout=5)
