@@ -91,6 +91,11 @@ def _delays(chance: random.Random, n: Sequence[int]) -> DelayColumns:
 
 def _slots(batch: SummaryBatch) -> list[Slot]:
     slots = []
+    histograms = {
+        f"{way}_{kind}": unpack_histograms(getattr(getattr(batch, way), f"{kind}histogram"))
+        for way in ("rtt", "forward", "backward")
+        for kind in ("", "ipdv_")
+    }
     for position, stream_id in enumerate(batch.stream_id):
         slot: Slot = {"stream_id": stream_id, "slot": batch.slot_start_ms // 1000, "probe_sick": 0}
         slot |= {name: getattr(batch, name) for name in ("probe_id", "spool_id", "revision", "mesh", "complete")}
@@ -99,8 +104,8 @@ def _slots(batch: SummaryBatch) -> list[Slot]:
         for way in ("rtt", "forward", "backward"):
             delay = getattr(batch, way)
             slot |= {f"{way}_{name}": getattr(delay, name)[position] for name in FIGURES}
-            slot[f"{way}_bin"], slot[f"{way}_count"] = unpack_histograms(delay.histogram)[position]
-            slot[f"{way}_ipdv_bin"], slot[f"{way}_ipdv_count"] = unpack_histograms(delay.ipdv_histogram)[position]
+            for kind in ("", "ipdv_"):
+                slot[f"{way}_{kind}bin"], slot[f"{way}_{kind}count"] = histograms[f"{way}_{kind}"][position]
         slots.append(slot)
     return slots
 
