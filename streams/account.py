@@ -1,6 +1,6 @@
 """The account of conservation: every seq of a spool has one fate, and a missing one has a name (pure)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -103,6 +103,26 @@ def holes_of(facts: SpoolFacts) -> list[Hole]:
         Hole(probe_id=facts.probe_id, spool_id=facts.spool_id, topic=facts.topic, first=first, last=last, fate=fate)
         for (first, last), fate in sorted(found)
     ]
+
+
+def ranges_of(pieces: Iterable[tuple[int, int, Sequence[int]]]) -> list[Range]:
+    """Return the unbroken ranges of pieces, each (first, last, what is absent in between); in order, apart."""
+    found: list[Range] = []
+    for first, last, absent in pieces:
+        for start, end in _pieces(first, last, absent):
+            if found and found[-1][1] + 1 == start:
+                found[-1] = found[-1][0], end
+            else:
+                found.append((start, end))
+    return found
+
+
+def _pieces(first: int, last: int, absent: Sequence[int]) -> Iterator[Range]:
+    for gap in sorted(absent):
+        if first < gap:
+            yield first, gap - 1
+        first = gap + 1
+    yield first, last
 
 
 def without(ranges: Sequence[Range], taken: Iterable[Range]) -> list[Range]:

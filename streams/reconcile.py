@@ -7,7 +7,7 @@ answered), missing. It reads tables that any number of workers write, so it is r
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from streams.account import NEVER_ACKNOWLEDGED, Name, Range, Reconciliation, SpoolFacts, account
+from streams.account import NEVER_ACKNOWLEDGED, Name, Range, Reconciliation, SpoolFacts, account, ranges_of
 from streams.store import Store
 
 SETTLE_MS: Final = 60_000  # what the broker acknowledged longer ago must have a fate
@@ -33,7 +33,7 @@ def reconcile(store: Store, *, since_ms: int, until_ms: int, settle_ms: int = SE
     declared = {_name(row): row for row in store.rows("reconcile_spools", **bounds, settled_ms=until_ms - settle_ms)}
     names = sorted(ledger.keys() | declared.keys())
     last = {name: max(_number(ledger, name, "last_seq"), _number(declared, name, "last_seq")) for name in names}
-    broken = [name for name in names if name not in ledger or int(ledger[name]["known"]) <= last[name]]
+    broken = [name for name in names if name not in ledger or not _is_whole(ledger[name], last[name])]
     spools = sorted({spool for _, spool, _ in broken})
     present = _by_name(store.rows("reconcile_ranges", spools=spools) if spools else ())
     dropped = _by_name(store.rows("reconcile_dropped", spools=spools) if spools else ())
@@ -41,14 +41,22 @@ def reconcile(store: Store, *, since_ms: int, until_ms: int, settle_ms: int = SE
         _facts(
             name,
             # a moment later the ledger knows more: what counts a spool and what shows its holes is one answer
-            islands=present.get(name, []) if name in broken else [{**ledger[name], "first": 0, "last": last[name]}],
+            pieces=present.get(name, []) if name in broken else [_one_piece(ledger[name], last[name])],
             last_seq=last[name],
             judged_acked=_number(declared, name, "judged_acked"),
-            dropped=_ranges(dropped.get(name, [])),
+            dropped=[(int(each["first"]), int(each["last"])) for each in dropped.get(name, [])],
         )
         for name in names
     ]
     return account(facts, since_ms=since_ms, until_ms=until_ms)
+
+
+def _is_whole(row: dict[str, Any], last_seq: int) -> bool:
+    return int(row["known"]) > last_seq and not row["is_torn"]
+
+
+def _one_piece(row: dict[str, Any], last_seq: int) -> dict[str, Any]:
+    return {**row, "first": 0, "last": last_seq, "absent": ()}
 
 
 def _name(row: dict[str, Any]) -> Name:
@@ -67,13 +75,12 @@ def _by_name(rows: Iterable[dict[str, Any]]) -> dict[Name, list[dict[str, Any]]]
 
 
 def _facts(
-    name: Name, islands: Sequence[dict[str, Any]], *, last_seq: int, judged_acked: int, dropped: Sequence[Range]
+    name: Name, pieces: Sequence[dict[str, Any]], *, last_seq: int, judged_acked: int, dropped: Sequence[Range]
 ) -> SpoolFacts:
-    present = _ranges(islands)
+    present = ranges_of((int(each["first"]), int(each["last"]), each["absent"]) for each in pieces)
     known = sum(last - first + 1 for first, last in present)
     stored, told, refused = (
-        sum(int(each[column]) for each in islands)
-        for column in ("stored_seqs", "stored_streams", "quarantined_streams")
+        sum(int(each[column]) for each in pieces) for column in ("stored_seqs", "stored_streams", "quarantined_streams")
     )
     return SpoolFacts(
         probe_id=name[0],
@@ -88,7 +95,3 @@ def _facts(
         present=present,
         dropped=dropped,
     )
-
-
-def _ranges(rows: Iterable[dict[str, Any]]) -> list[Range]:
-    return [(int(row["first"]), int(row["last"])) for row in rows]

@@ -1,30 +1,27 @@
--- The unbroken ranges of seq that the ledger has of the named spools, and what became of each: one moment's answer.
+-- What the ledger has of the named spools, each seq once and 4,096 of them a row: the first, the last, what is absent in
+-- between, and what became of those that are there. One moment's answer.
 SELECT
     probe_id,
-    spool,
+    toString(spool_id) AS spool,
     topic,
     toInt64(min(seq)) AS first,
     toInt64(max(seq)) AS last,
-    countIf(is_stored) AS stored_seqs,
+    bitmapToArray(bitmapAndnot(bitmapBuild(range(min(seq), max(seq) + 1)), groupBitmapState(seq))) AS absent,
+    groupBitmapIf(seq, is_stored) AS stored_seqs,
     sum(streams_stored) AS stored_streams,
     sum(streams_quarantined) AS quarantined_streams
 FROM
 (
-    SELECT *, seq - row_number() OVER (PARTITION BY probe_id, spool, topic ORDER BY seq) AS island
-    FROM
-    (
-        SELECT
-            probe_id,
-            toString(spool_id) AS spool,
-            topic,
-            seq,
-            max(stored > 0 OR quarantined = 0) AS is_stored,
-            sum(stored) AS streams_stored,
-            sum(quarantined) AS streams_quarantined
-        FROM batch FINAL
-        WHERE spool_id IN (SELECT toUUID(arrayJoin(%(spools)s)))
-        GROUP BY probe_id, spool_id, topic, seq
-    )
+    SELECT
+        probe_id,
+        spool_id,
+        topic,
+        seq,
+        stored > 0 OR quarantined = 0 AS is_stored,
+        stored AS streams_stored,
+        quarantined AS streams_quarantined
+    FROM batch FINAL
+    WHERE spool_id IN (SELECT toUUID(arrayJoin(%(spools)s)))
 )
-GROUP BY probe_id, spool, topic, island
+GROUP BY probe_id, spool_id, topic, intDiv(seq, 4096)
 ORDER BY probe_id, spool, topic, first

@@ -100,6 +100,13 @@ def test_what_a_dead_probe_lost_is_missing_once_it_has_settled(day: Day, store: 
     assert [(hole.first, hole.last, hole.fate) for hole in later.holes] == [(5, 9, "missing")]
 
 
+def test_holes_are_named_whole_wherever_they_begin_and_end(day: Day) -> None:
+    day.beat(0, 13_000, 13_000)
+    day.summaries([0, 1, 4095, 4096, 4100, 8191, 12_999], at_ms=1)
+    told = [(hole.first, hole.last) for hole in day.account().holes]
+    assert told == [(2, 4094), (4097, 4099), (4101, 8190), (8192, 12_998), (13_000, 13_000)]
+
+
 def test_what_is_stored_while_it_reads_is_counted_once_and_whole(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
     day.beat(0, 9, -1)
     day.summaries(range(9), at_ms=1)

@@ -1,12 +1,13 @@
 """The account: one fate for each seq; a plain loop over all seqs is the oracle."""
 
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.topics import HEALTH, SUMMARY
-from streams.account import SpoolFacts, Totals, account
+from streams.account import SpoolFacts, Totals, account, ranges_of
 
 
 def facts(**fields: Any) -> SpoolFacts:  # noqa: ANN401 - the struct's own
@@ -78,3 +79,15 @@ def test_every_seq_has_the_fate_that_a_plain_loop_gives_it(
     assert told == fates
     assert found.residual == fates.count("missing")
     assert found.batches.produced == len(fates)
+
+
+@given(st.sets(st.integers(0, 40), min_size=1), st.integers(1, 7))
+def test_the_ranges_of_pieces_are_those_of_a_plain_loop(known: set[int], size: int) -> None:
+    pieces = []
+    for chunk in range(0, 41, size):
+        some = sorted(seq for seq in known if chunk <= seq < chunk + size)
+        if some:
+            pieces.append((some[0], some[-1], [seq for seq in range(some[0], some[-1]) if seq not in known]))
+    found = ranges_of(pieces)
+    assert [seq for first, last in found for seq in range(first, last + 1)] == sorted(known)
+    assert all(one[1] + 1 < other[0] for one, other in pairwise(found))
