@@ -22,3 +22,4 @@ LEFT JOIN
 ) AS p ON p.probe_id = h.probe_id AND p.topic = h.topic
 GROUP BY probe_id, spool, topic
 ORDER BY probe_id, spool, topic
+SETTINGS optimize_aggregation_in_order = 1  -- of `batch`, whose key begins with both: three times as fast
