@@ -8,11 +8,11 @@ import msgspec
 from schemas.clock import Clock, wall_ms
 from streams.breaker import Breaker
 from streams.membership import Membership
-from streams.messages import RawMessage
+from streams.messages import RawMessage, read_claim
 from streams.registry import Registry
 from streams.share import Shares
 from streams.store import Store
-from streams.verify import Rejected, Verdict, VerifiedSummary, rejected, verify_all
+from streams.verify import Rejected, Verdict, VerifiedSummary, verify_all
 
 STRANGE: Final = ("unknown_key", "key_mismatch", "not_member", "foreign_endpoint")  # a newer plan may know them
 
@@ -75,14 +75,13 @@ class Judge:
     def _shared(self, verdict: Verdict, shares: Shares) -> Verdict:
         if isinstance(verdict, Rejected):
             return verdict
-        membership, message, probe_id = self._registry.membership, verdict.message, verdict.record.probe_id
+        message, probe_id = verdict.message, verdict.record.probe_id
         streams = len(verdict.record.stream_id) if isinstance(verdict, VerifiedSummary) else 1
-        planned = membership.most_streams(probe_id)
+        planned = self._registry.membership.most_streams(probe_id)
         if shares.takes(probe_id, streams=streams, planned=planned, received_ms=message.received_ms):
             return verdict
-        return rejected(
-            message, membership, "flood", f"more in a minute than {planned} streams can make; replay it later"
-        )
+        detail = f"more in a minute than {planned} streams can make; replay it later"
+        return Rejected(message, "flood", detail, read_claim(message.value), signed=True)  # it was verified just now
 
 
 def _is_strange(verdict: Verdict) -> bool:
