@@ -204,18 +204,22 @@ class _Work:
             self._reject(numbers[position], "refused_by_store", text)
 
     def store_ledger(self) -> None:
-        """Write what was refused to `quarantine`, then one fate a message to `batch`."""
+        """Write one fate a message to `batch`; what was refused comes last, and into `quarantine` before."""
         kept: list[tuple[Any, ...]] = []
-        fates: list[tuple[Any, ...] | None] = []
+        refused: list[tuple[Any, ...] | None] = []
+        stored: list[tuple[Any, ...]] = []
         for number, verdict in enumerate(self._verdicts):
             if isinstance(verdict, Rejected):
                 kept.append(rejected_row(verdict))
-                fates.append(rejected_batch_row(verdict))
+                refused.append(rejected_batch_row(verdict))
+            elif faults := self._faults(number):
+                kept += fault_rows(verdict, faults)
+                refused.append(batch_row(verdict, self._refused.get(number, ())))
             else:
-                kept += fault_rows(verdict, self._faults(number))
-                fates.append(batch_row(verdict, self._refused.get(number, ())))
+                stored.append(batch_row(verdict))
+        self._store.insert(BATCH, stored)
         self._store.insert(QUARANTINE, kept)
-        self._store.insert(BATCH, [fate for fate in fates if fate is not None])
+        self._store.insert(BATCH, [fate for fate in refused if fate is not None])
 
     def report(self, windows: int) -> FlushReport:
         """Return the counts."""
