@@ -18,6 +18,7 @@ HOLES: Final = 10
 REPEATED: Final = 1000
 ROUNDS: Final = 3
 MOST_S: Final = 2.0
+SETTLED_S: Final = 60.0  # so many facts come in a month and not in seconds: what merges them at once is not measured
 _SPOOL: Final = "toUUID(concat('00000000-0000-7000-8000-', leftPad(toString(number %% %(probes)s), 12, '0')))"
 _LEDGER: Final = f"""
 INSERT INTO batch
@@ -65,6 +66,11 @@ def _fill(config: StoreConfig, now_s: int) -> None:
         client.execute(_LEDGER, named | {"first": 0, "count": REPEATED})
         client.execute(_BEATS, named)
         client.execute(_LEDGER, named | {"topic": HEALTH.name, "first": 0, "count": PROBES, "every": FACTS})
+        until_ns = CLOCK.mono_ns() + round(SETTLED_S * 1e9)
+        while client.execute("SELECT count() FROM system.merges WHERE database = currentDatabase()") != [(0,)]:
+            if CLOCK.mono_ns() > until_ns:
+                raise TimeoutError(f"waited {SETTLED_S:g} s for the merges of the filling")
+            CLOCK.sleep_s(0.5)
 
 
 SECTIONS: Final = {"account": account}

@@ -10,6 +10,7 @@ from schemas.topics import SUMMARY
 from streams.flush import Flusher
 from streams.messages import RawMessage
 from streams.quarantine import message_at, refused, replay
+from streams.reconcile import reconcile
 from streams.store import Store
 
 pytestmark = pytest.mark.needs_engine
@@ -55,8 +56,8 @@ def test_a_stream_refused_for_want_of_a_plan_is_stored_by_a_replay(store: Store)
 
     assert replay(store, [(SUMMARY.name, 0, 5)], send) == 1
     flushed(store, *sent, streams=dict.fromkeys((11, 21, 99), wire.PROBE))
-    stored = store.rows("reconcile_batches", since_ms=0, until_ms=now_ms + 60_000)
-    assert [(row["known"], row["stored_streams"], row["quarantined_streams"]) for row in stored] == [(1, 3, 0)]
+    found = reconcile(store, since_ms=0, until_ms=now_ms + 60_000)
+    assert (found.batches.stored, found.summaries_stored, found.summaries_quarantined) == (1, 3, 0)
 
 
 def test_a_whole_message_that_was_stored_later_says_so(store: Store) -> None:
