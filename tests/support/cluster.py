@@ -99,12 +99,13 @@ def _settle(number: int, place: BrokerPlace, first: BrokerPlace, voters: str) ->
         shutil.copytree(first.log_dir, place.log_dir)
     mark = place.log_dir / MARK
     own = {"node.id": str(number), "directory.id": new_cluster_id()}  # of the same form
-    mark.write_text(_replaced(mark.read_text(), own))
+    mark.write_text(replaced(mark.read_text(), own))
     own = {"node.id": str(number), "controller.quorum.voters": voters, **REPLICATED}
-    place.properties_path.write_text(_replaced(server_properties(place), own))
+    place.properties_path.write_text(replaced(server_properties(place), own))
 
 
-def _replaced(text: str, own: dict[str, str]) -> str:
+def replaced(text: str, own: dict[str, str]) -> str:
+    """Return properties with some of them replaced or added."""
     named = dict(line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith("#"))
     return "".join(f"{key}={value}\n" for key, value in (named | own).items())
 

@@ -11,7 +11,7 @@ import msgspec
 
 from probes.lanes import BacklogConfig
 from probes.outbox import Outbox, open_outbox
-from probes.publish import KafkaConfig, make_producer
+from probes.publish import kafka_config, make_producer
 from probes.publisher import open_publisher
 from probes.spool import Spool, open_spool
 from probes.spool_group import Entry
@@ -20,10 +20,12 @@ from probes.spool_row import Headers
 from schemas.clock import SystemClock
 from schemas.codec import encode
 from schemas.envelope import Signer
+from schemas.kafka_access import KafkaAccess
 from schemas.records import SummaryBatch
 from schemas.topics import SUMMARY
 
 CLOCK = SystemClock()
+LOCAL = KafkaAccess()
 
 
 @dataclass
@@ -54,9 +56,11 @@ class SpooledProbe:
 
 
 @contextmanager
-def spooling(folder: Path, bootstrap: str, probe_id: str, signer: Signer) -> Iterator[SpooledProbe]:
+def spooling(
+    folder: Path, bootstrap: str, probe_id: str, signer: Signer, access: KafkaAccess = LOCAL
+) -> Iterator[SpooledProbe]:
     """Run a probe's spool and publisher while the block lasts; its backlog lane opens at once."""
-    kafka = KafkaConfig(bootstrap=tuple(bootstrap.split(",")), linger_ms=5)
+    kafka = msgspec.structs.replace(kafka_config(bootstrap, access), linger_ms=5)
     with (
         open_spool(folder / "spool.sqlite", clock=CLOCK) as spool,
         open_outbox(spool, clock=CLOCK) as outbox,

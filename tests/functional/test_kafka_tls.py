@@ -1,0 +1,73 @@
+"""A real broker behind TLS and a login: topics, probe and worker get in with one set of settings, nobody else does."""
+
+import gc
+import warnings
+from pathlib import Path
+
+import msgspec
+import pytest
+from support.children import wait_for
+from support.plain_fold import fold_plainly
+from support.produced import produce, slots_of
+from support.secure_broker import papers, running_secure_broker
+from support.spooling import spooling
+from support.stores import windows
+from support.workers import PATIENCE_S, await_fates, enrolled, logs, worker
+
+from deploy.embedded.kafka.java import require_java
+from deploy.topics_admin import ensure_topics, group_lag
+from schemas.clock import SystemClock, wall_ms
+from schemas.errors import UnavailableError
+from schemas.topics import TOPICS
+from streams.store import Store, StoreConfig
+from streams.worker_config import WorkerConfig
+
+pytestmark = [pytest.mark.needs_engine, pytest.mark.needs_broker, pytest.mark.timeout(240)]
+CLOCK = SystemClock()
+
+
+def test_probe_worker_and_topics_speak_to_a_broker_that_wants_tls_and_a_password(
+    store: Store, store_config: StoreConfig, tmp_path: Path
+) -> None:
+    mesh, signers = enrolled(store)
+    probe_id = mesh.streams[0].probe_id
+    streams = [stream.id for stream in mesh.streams if stream.probe_id == probe_id]
+    made = produce(18, now_ms=wall_ms(CLOCK), slots=6, streams_of={probe_id: streams}, mesh="small")
+    batches = [batch for batch in made if batch.spool_id == made[0].spool_id]  # two runs have revisions of their own
+    with running_secure_broker(tmp_path) as (bootstrap, access):
+        ensure_topics(bootstrap, TOPICS, "embedded", access=access)
+        config = WorkerConfig(bootstrap=bootstrap, access=access, store=store_config, times_plan=1e9)
+        with (
+            worker(config, tmp_path),
+            spooling(tmp_path, bootstrap, probe_id, signers[probe_id], access) as probe,
+        ):
+            probe.say(batches)
+            wait_for("all acknowledged", lambda: probe.unsent() == 0, PATIENCE_S)
+            await_fates(config, len(batches))
+            wait_for("no lag", lambda: group_lag(bootstrap, config.group, access) == 0, PATIENCE_S, every_s=0.2)
+        assert windows(store_config) == fold_plainly(slots_of(probe.said))
+        refuse_strangers(bootstrap, config, tmp_path)
+
+
+def refuse_strangers(bootstrap: str, config: WorkerConfig, home: Path) -> None:
+    """A wrong password, a certificate that is not the broker's, and plain text do not get in, and say so."""
+    (home / "wrong").write_text("wrong")
+    (home / "other").mkdir()
+    others = (
+        msgspec.structs.replace(config.access, sasl_password_file=str(home / "wrong")),
+        msgspec.structs.replace(config.access, ssl_cafile=papers(home / "other", require_java()).ssl_cafile),
+        msgspec.structs.replace(config.access, security_protocol="PLAINTEXT"),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", ResourceWarning
+        )  # kafka-python leaves sockets of failed logins to the collector
+        for access in others:
+            with pytest.raises(UnavailableError, match="topics not checked"):
+                ensure_topics(bootstrap, TOPICS, "embedded", access=access, deadline_s=2.0)
+        gc.collect()
+    (home / "stranger").mkdir()
+    stranger = msgspec.structs.replace(config, access=others[0], start_deadline_s=3.0)
+    with worker(stranger, home / "stranger") as process:
+        assert process.wait(30) == 1
+    assert "waited 3.0 s for Kafka" in logs(home / "stranger")
