@@ -19,6 +19,7 @@ LIVE_MS: Final = 60_000  # older records wait in the backlog lane, so that a ret
 _LIVE_NS: Final = LIVE_MS * 1_000_000
 _MARK_NS: Final = 1_000_000_000
 _UNWATCHED_NS: Final = 5_000_000_000
+LEAST_BYTES: Final = 8192  # a record counts for no less: it costs who takes it as much as one of a dozen streams
 _BURST_S: Final = 1.0  # unused allowance is kept no longer
 
 
@@ -95,7 +96,7 @@ class Bucket:
 
     def spend(self, size_bytes: int) -> None:
         """Take the bytes of a backlog record."""
-        self._bytes -= size_bytes
+        self._bytes -= max(size_bytes, LEAST_BYTES)
 
     def wait_s(self) -> float | None:
         """Return in how long the lane may have something to give, None when that hangs on the broker or live bytes."""

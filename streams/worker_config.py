@@ -19,7 +19,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     gather_s: float = 0.2  # the messages of one slot come together; readable within a second
     membership_refresh_s: float = 5.0
     report_every_s: float = 10.0
-    times_plan: float = 20.0  # what a probe may bring in a minute; what is beyond it goes to quarantine, for a replay
+    times_plan: float = 20.0  # what a probe may bring in ten seconds; the rest goes to quarantine, for a replay
     session_timeout_s: float = 6.0  # a killed worker's partitions move after it
     start_deadline_s: float = 60.0  # for broker and store to answer at the start
     fetch_max_bytes: int = 4 * 1024 * 1024  # of a partition: more hold more memory behind an outage, 1 MiB is slower

@@ -6,12 +6,13 @@ from random import Random
 
 import pytest
 from support.fake_producer import FakeProducer
-from support.spools import HEALTH, TOPIC, fill, manual_clock, text
+from support.spools import HEALTH, TOPIC, fill, manual_clock, saying, text
 
-from probes.lanes import BacklogConfig, Bucket
+from probes.lanes import LEAST_BYTES, BacklogConfig, Bucket
 from probes.outbox import Outbox, open_outbox
 from probes.publisher import Publisher
 from probes.spool import Spool, open_spool
+from probes.spool_group import Entry
 from probes.spool_reader import SpoolReader, open_reader
 from schemas.clock import ManualClock
 
@@ -56,16 +57,21 @@ class Return:
         self._spool, self._outbox, self._clock = spool, outbox, clock
         self._value = text(LIVE_BYTES)
 
+    def say(self, topic: str, value: bytes) -> None:
+        """Spool a record, as an agent does: the spool belongs to the outbox's thread."""
+        self._outbox.put(Entry(self._spool.spool_id, topic, saying(value)))
+        assert self._outbox.flush(5.0)
+
     def measure(self, slots: int) -> None:
         for _ in range(slots):
-            fill(self._spool, [self._value])
-            fill(self._spool, [b"heartbeat"], HEALTH)
+            self.say(TOPIC, self._value)
+            self.say(HEALTH, b"heartbeat")
             self._clock.advance_s(SLOT_S)
 
     def go_on(self, reader: SpoolReader, seconds: float) -> None:
         for half in range(round(seconds * 2)):
             if half % (2 * SLOT_S) == 0:
-                fill(self._spool, [self._value])
+                self.say(TOPIC, self._value)
             self.publisher.step(self.broker, reader)
             assert self._outbox.flush(5.0)
             self._clock.advance_s(0.5)
@@ -177,3 +183,15 @@ def test_a_record_that_a_dead_run_left_minutes_ago_is_backlog_and_one_of_seconds
     with open_spool(tmp_path / "r.db", clock=clock), open_reader(tmp_path / "r.db", clock=clock) as reader:
         assert [row.value for row in reader.pending(10, "live")] == [b"fresh"]
         assert [row.value for row in reader.pending(10, "backlog")] == [b"old"]
+
+
+def test_small_records_go_no_faster_than_sixteen_a_second(clock: ManualClock) -> None:
+    bucket = Bucket(BacklogConfig(start_jitter_s=0), clock, chance())
+    bucket.back()
+    sent = 0
+    for _ in range(100):
+        clock.advance_s(0.1)
+        while bucket.has_some():
+            bucket.spend(1200)
+            sent += 1
+    assert sent == pytest.approx(10 * 125_000 / LEAST_BYTES, abs=1)
