@@ -82,3 +82,12 @@ def test_f14_the_slots_of_before_are_all_there_in_the_new_order_wherever_the_cha
 
 
 CONTENT = "SELECT count(), sum(cityHash64(*)) FROM summary_10s_latest"
+
+
+def test_the_wide_tables_are_merged_one_column_after_the_other(filled: StoreConfig) -> None:
+    with sql(filled) as run:
+        merged = run(
+            "SELECT name FROM system.tables WHERE database = currentDatabase() AND"
+            " engine_full LIKE '%vertical_merge_algorithm_min_rows_to_activate = 1%' ORDER BY name"
+        )
+    assert merged == [("kpi_1m",), ("summary_10s",)]
