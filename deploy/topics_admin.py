@@ -2,13 +2,13 @@
 
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.admin import ConfigFilterType, ConfigResource, ConfigResourceType, OffsetSpec
-from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError
 
 from probes.publish import security_settings
 from schemas.clock import Clock, SystemClock
@@ -73,8 +73,7 @@ def ensure_topics(
     try:
         with _admin(bootstrap, deadline_s, access) as admin:
             created = _create_missing(admin, wanted)
-            _await_known(admin, list(wanted), deadline_s, clock)
-            found = _found_settings(admin, list(wanted))
+            found = _await_known(admin, list(wanted), deadline_s, clock)
     except (KafkaError, OSError) as err:
         raise UnavailableError(f"kafka at {bootstrap}: topics not checked within {deadline_s:g} s: {err!r}") from err
     different = [line for name in wanted for line in differences(name, wanted[name], found[name])]
@@ -235,12 +234,16 @@ def _create_missing(admin: KafkaAdminClient, wanted: Mapping[str, Settings]) -> 
     return tuple(missing)
 
 
-def _await_known(admin: KafkaAdminClient, names: list[str], deadline_s: float, clock: Clock) -> None:
-    """Return when the broker that is asked knows every topic: in a cluster news of one reaches each by itself."""
+def _await_known(admin: KafkaAdminClient, names: list[str], deadline_s: float, clock: Clock) -> dict[str, Settings]:
+    """Return the settings once the broker that is asked knows every topic: news of one reaches each by itself."""
     until_ns = clock.mono_ns() + round(deadline_s * 1e9)
-    while unknown := [topic["name"] for topic in admin.describe_topics(names) if not topic["partitions"]]:
+    while True:
+        with suppress(UnknownTopicOrPartitionError):
+            found = _found_settings(admin, names)
+            if len(found) == len(names):
+                return found
         if clock.mono_ns() > until_ns:
-            raise UnavailableError(f"waited {deadline_s:g} s for topics to be known: {', '.join(sorted(unknown))}")
+            raise UnavailableError(f"waited {deadline_s:g} s for a broker to know the topics {', '.join(names)}")
         clock.sleep_s(KNOWN_EVERY_S)
 
 
@@ -254,4 +257,5 @@ def _found_settings(admin: KafkaAdminClient, names: list[str]) -> dict[str, Sett
             **{setting: str(entry["value"]) for setting, entry in configs[topic["name"]].items()},
         }
         for topic in admin.describe_topics(names)
+        if topic["partitions"]
     }

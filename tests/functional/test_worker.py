@@ -58,7 +58,7 @@ def test_f11_f21_f23_kills_between_base_window_and_ledger_lose_nothing_and_doubl
 def test_f21_f22_one_of_two_workers_is_killed_and_the_other_takes_over(
     sender: Sender, config: WorkerConfig, tmp_path: Path
 ) -> None:
-    batches = produce(6, now_ms=wall_ms(CLOCK), slots=80, streams_of=sender.streams_of, mesh="small")
+    batches = produce(6, now_ms=wall_ms(CLOCK), slots=50, streams_of=sender.streams_of, mesh="small")
     third = len(batches) // 3
     with worker(config, tmp_path) as first, worker(config, tmp_path) as second:
         sender.send_all(batches[:third])
@@ -93,7 +93,7 @@ def test_f01_behind_a_backlog_the_present_is_stored_first_and_every_window_is_ri
     sender: Sender, config: WorkerConfig, tmp_path: Path
 ) -> None:
     now_ms = wall_ms(CLOCK)
-    old = produce(14, now_ms=now_ms - 600_000, slots=100, streams_of=sender.streams_of, mesh="small")
+    old = produce(14, now_ms=now_ms - 600_000, slots=80, streams_of=sender.streams_of, mesh="small")
     live = produce(15, now_ms=now_ms, slots=1, streams_of=sender.streams_of, mesh="small", late_ms=0)
     live = [msgspec.structs.replace(batch, seq=batch.seq + len(old)) for batch in live]
     sender.send_all(old)

@@ -97,7 +97,7 @@ def test_f12_what_a_store_lost_after_it_had_taken_it_is_named_and_refilled(
 ) -> None:
     probe_id, streams = next(iter(sender.streams_of.items()))
     now_ms = wall_ms(CLOCK)
-    made = produce(16, now_ms=now_ms, slots=12, streams_of={probe_id: streams}, mesh="small")
+    made = produce(16, now_ms=now_ms, slots=12, streams_of={probe_id: streams}, mesh="small", late_ms=0)
     batches = [batch for batch in made if batch.spool_id == made[0].spool_id]  # two runs have revisions of their own
     half = len(batches) // 2
     span = {"since_ms": now_ms - 60_000, "until_ms": now_ms + 120_000}
@@ -111,7 +111,7 @@ def test_f12_what_a_store_lost_after_it_had_taken_it_is_named_and_refilled(
             sender.send(HEALTH.name, told)
             sender.flush()
             await_fates(config, len(batches) + 1)
-            lose_parts(config, SUMMARY.name, half)
+            lose_parts(config, half, since_ms=min(batch.slot_start_ms for batch in batches[:half]))
             (hole,) = reconcile(store, **span).holes
             assert (hole.spool_id, hole.first, hole.last, hole.fate) == (probe.spool.spool_id, 0, half - 1, "missing")
             stretch = Stretch(topic=hole.topic, run=hole.spool_id, first=hole.first, last=hole.last)
@@ -122,13 +122,14 @@ def test_f12_what_a_store_lost_after_it_had_taken_it_is_named_and_refilled(
     assert windows(config.store) == fold_plainly(slots_of(probe.said))
 
 
-def lose_parts(config: WorkerConfig, topic: str, before_seq: int) -> None:
+def lose_parts(config: WorkerConfig, before_seq: int, *, since_ms: int) -> None:
     """Take out of all tables what a power cut takes when it was not on the disk yet: that of the first messages."""
+    minute_s = since_ms // 60_000 * 60
     with sql(config.store) as run:
         for table, where in (
             ("summary_10s", f"seq < {before_seq}"),
-            ("kpi_1m", "1"),
-            ("batch", f"topic = '{topic}' AND seq < {before_seq}"),
+            ("kpi_1m", f"minute >= toDateTime({minute_s}, 'UTC')"),
+            ("batch", f"topic = '{SUMMARY.name}' AND seq < {before_seq}"),
         ):
             run(f"ALTER TABLE {table} DELETE WHERE {where} SETTINGS mutations_sync = 1")
 
