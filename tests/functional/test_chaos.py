@@ -15,7 +15,7 @@ from support.engine import require_engine
 from support.traffic import Fleet, traffic
 
 END_MS = 1_760_000_400_000
-SMALL: Profile = msgspec.structs.replace(PROFILES["short"], probes=30, slots=12)
+SMALL: Profile = msgspec.structs.replace(PROFILES["short"], probes=24, slots=9)
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ def test_f02_a_leader_that_dies_and_then_a_second_broker_cost_no_record(
     mesh, signers = enrolled(store)
     probe_id = mesh.streams[0].probe_id
     streams = [stream.id for stream in mesh.streams if stream.probe_id == probe_id]
-    made = produce(17, now_ms=wall_ms(CLOCK), slots=24, streams_of={probe_id: streams}, mesh="small")
+    made = produce(17, now_ms=wall_ms(CLOCK), slots=9, streams_of={probe_id: streams}, mesh="small")
     batches = [batch for batch in made if batch.spool_id == made[0].spool_id]  # two runs have revisions of their own
     third = len(batches) // 3
     with running_cluster(tmp_path) as cluster:
@@ -50,11 +50,10 @@ def test_f02_a_leader_that_dies_and_then_a_second_broker_cost_no_record(
             await_fates(config, 2 * third)
             cluster.kill(second)
             probe.say(batches[2 * third :])
-            time.sleep(3.0)  # as long as a produce would take otherwise, and more
+            time.sleep(2.0)  # as long as a produce would take otherwise, and more
             assert probe.unsent() == len(batches) - 2 * third, "one copy is too few to acknowledge"
             assert fates(config) == 2 * third
-            cluster.start(second)
-            cluster.start(first)
+            cluster.start(first, second)
             wait_for("all acknowledged", lambda: probe.unsent() == 0, PATIENCE_S)
             await_fates(config, len(batches))
     assert windows(store_config) == fold_plainly(slots_of(probe.said))

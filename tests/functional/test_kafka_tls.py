@@ -32,7 +32,7 @@ from schemas.kafka_access import KafkaAccess
 from schemas.topics import TOPICS
 for access in msgspec.json.decode(sys.argv[2], type=list[KafkaAccess]):
     try:
-        ensure_topics(sys.argv[1], TOPICS, "embedded", access=access, deadline_s=1.0)
+        ensure_topics(sys.argv[1], TOPICS, "embedded", access=access, deadline_s=0.5)
     except UnavailableError as err:
         print(err)
 """
@@ -73,7 +73,7 @@ def refuse_strangers(bootstrap: str, config: WorkerConfig, home: Path) -> None:
     words = [sys.executable, "-c", ASK, bootstrap, msgspec.json.encode(others).decode()]
     # in a process of its own: kafka-python leaves the sockets of failed logins to the collector
     said = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
-    assert said.stdout.count("topics not checked within 1 s") == len(others), said.stdout + said.stderr[-2000:]
+    assert said.stdout.count("topics not checked within 0.5 s") == len(others), said.stdout + said.stderr[-2000:]
     (home / "stranger").mkdir()
     stranger = msgspec.structs.replace(config, access=others[0], start_deadline_s=1.5)
     with worker(stranger, home / "stranger") as process:

@@ -61,10 +61,10 @@ class Cluster:
         """End one as a power cut would."""
         reap(self._running.pop(number))
 
-    def start(self, number: int) -> None:
-        """Start one again."""
-        self._running[number] = self._spawned(self._nodes[number])
-        self.await_ready(number)
+    def start(self, *numbers: int) -> None:
+        """Start some again."""
+        self._running |= {number: self._spawned(self._nodes[number]) for number in numbers}
+        self.await_ready(*numbers)
 
     def close(self) -> None:
         """End all that run; nothing of them is kept."""
