@@ -1,10 +1,10 @@
 """Reading ahead: behind an outage the newest messages are stored first, and those in between when their turn comes.
 
 A partition is first in, first out, so the present would wait for the whole backlog. While more waits than a few flushes
-take, a second reader without a group follows the ends of the same partitions, and what it brings goes into the
-same flushes, at most half of each. It acknowledges nothing: the group comes by later and stores the same once more,
-which changes no table. So there is no state to keep, and a crash at any point costs nothing. No clock is looked at:
-what is far behind is told by what waits, and where the present begins by counting back from the end.
+take, a second reader, no member of the group, follows the ends of the same partitions, and what it brings is stored in
+small flushes between two of the backlog. It acknowledges nothing: the group comes by later and stores the same once
+more, which changes no table. So nothing that it remembers is needed, and a crash at any point costs nothing. No clock
+is looked at: what is far behind is told by what waits, and where the present begins by counting back from the end.
 """
 
 import asyncio

@@ -80,7 +80,7 @@ class Judge:
         planned = self._registry.membership.most_streams(probe_id)
         if shares.takes(probe_id, streams=streams, planned=planned, received_ms=message.received_ms):
             return verdict
-        detail = f"more in ten seconds than {planned} streams can make; replay it later"
+        detail = f"more in ten seconds than a probe of {planned} streams may bring; replay it later"
         return Rejected(message, "flood", detail, read_claim(message.value), signed=True)  # it was verified just now
 
 

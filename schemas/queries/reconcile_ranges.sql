@@ -7,21 +7,10 @@ SELECT
     toInt64(min(seq)) AS first,
     toInt64(max(seq)) AS last,
     bitmapToArray(bitmapAndnot(bitmapBuild(range(min(seq), max(seq) + 1)), groupBitmapState(seq))) AS absent,
-    groupBitmapIf(seq, is_stored) AS stored_seqs,
-    sum(streams_stored) AS stored_streams,
-    sum(streams_quarantined) AS quarantined_streams
-FROM
-(
-    SELECT
-        probe_id,
-        spool_id,
-        topic,
-        seq,
-        stored > 0 OR quarantined = 0 AS is_stored,
-        stored AS streams_stored,
-        quarantined AS streams_quarantined
-    FROM batch FINAL
-    WHERE spool_id IN (SELECT toUUID(arrayJoin(%(spools)s)))
-)
+    groupBitmapIf(seq, stored > 0 OR quarantined = 0) AS stored_seqs,
+    sum(stored) AS stored_streams,
+    sum(quarantined) AS quarantined_streams
+FROM batch FINAL
+WHERE spool_id IN (SELECT toUUID(arrayJoin(%(spools)s)))
 GROUP BY probe_id, spool_id, topic, intDiv(seq, 4096)
 ORDER BY probe_id, spool, topic, first

@@ -20,6 +20,7 @@ from clickhouse_driver import Client
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 from support.engine import READER, WRITER
+from support.produced import NO_SHARES
 
 from deploy.child import end, last_lines, spawn
 from deploy.embedded.clickhouse.launch import running_server
@@ -40,7 +41,6 @@ END_S: Final = 20.0
 POLL_S: Final = 0.25
 STUCK_S: Final = 30.0
 SESSION_TIMEOUT_S: Final = 6.0
-NO_SHARES: Final = 1e9  # an hour is sent in a minute here
 _WORKER: Final = Path(__file__).parents[1] / "support" / "worker_main.py"
 _DAY_MS: Final = 86_400_000
 

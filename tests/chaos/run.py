@@ -14,6 +14,7 @@ from chaos.verdict import Verdict, judge, stored_so_far
 from clickhouse_driver.errors import Error as DriverError
 from kafka import KafkaConsumer, TopicPartition
 from kafka.structs import OffsetAndMetadata
+from support.produced import NO_SHARES
 from support.traffic import BEFORE_MS, MINUTE_MS, Fleet, traffic
 
 from deploy.child import last_lines
@@ -28,7 +29,6 @@ from streams.worker_config import WorkerConfig
 POLL_S = 0.2
 AT_WORK_S = 20.0  # a worker that was killed is back by then
 BATCH = 100  # messages of a flush
-NO_SHARES = 1e9  # an hour is sent in a minute here
 SETTLE_S = 1.5  # what is stored twice, or wrongly, would be by then
 
 

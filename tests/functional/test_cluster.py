@@ -8,8 +8,9 @@ import pytest
 from kafka import KafkaAdminClient
 from support.children import wait_for
 from support.cluster import running_cluster
+from support.meshes import streams_of
 from support.plain_fold import fold_plainly
-from support.produced import produce, slots_of
+from support.produced import NO_SHARES, produce_one_run, slots_of
 from support.spooling import spooling
 from support.stores import windows
 from support.workers import PATIENCE_S, await_fates, enrolled, fates, worker
@@ -28,15 +29,16 @@ def test_f02_a_leader_that_dies_and_then_a_second_broker_cost_no_record(
     store: Store, store_config: StoreConfig, tmp_path: Path
 ) -> None:
     mesh, signers = enrolled(store)
-    probe_id = mesh.streams[0].probe_id
-    streams = [stream.id for stream in mesh.streams if stream.probe_id == probe_id]
-    made = produce(17, now_ms=wall_ms(CLOCK), slots=9, streams_of={probe_id: streams}, mesh="small")
-    batches = [batch for batch in made if batch.spool_id == made[0].spool_id]  # two runs have revisions of their own
+    probe_id, streams = next(iter(streams_of(mesh).items()))
+    batches = produce_one_run(17, probe_id, streams, now_ms=wall_ms(CLOCK), slots=9)
     third = len(batches) // 3
     with running_cluster(tmp_path) as cluster:
         ensure_topics(cluster.bootstrap, TOPICS, "production")
         config = WorkerConfig(
-            bootstrap=cluster.bootstrap, store=store_config, least_replicas=REPLICATION["production"], times_plan=1e9
+            bootstrap=cluster.bootstrap,
+            store=store_config,
+            least_replicas=REPLICATION["production"],
+            times_plan=NO_SHARES,
         )
         with (
             worker(config, tmp_path),

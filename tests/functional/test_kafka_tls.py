@@ -7,8 +7,9 @@ from pathlib import Path
 import msgspec
 import pytest
 from support.children import wait_for
+from support.meshes import streams_of
 from support.plain_fold import fold_plainly
-from support.produced import produce, slots_of
+from support.produced import NO_SHARES, produce_one_run, slots_of
 from support.secure_broker import papers, running_secure_broker
 from support.spooling import spooling
 from support.stores import windows
@@ -42,13 +43,11 @@ def test_probe_worker_and_topics_speak_to_a_broker_that_wants_tls_and_a_password
     store: Store, store_config: StoreConfig, tmp_path: Path
 ) -> None:
     mesh, signers = enrolled(store)
-    probe_id = mesh.streams[0].probe_id
-    streams = [stream.id for stream in mesh.streams if stream.probe_id == probe_id]
-    made = produce(18, now_ms=wall_ms(CLOCK), slots=6, streams_of={probe_id: streams}, mesh="small")
-    batches = [batch for batch in made if batch.spool_id == made[0].spool_id]  # two runs have revisions of their own
+    probe_id, streams = next(iter(streams_of(mesh).items()))
+    batches = produce_one_run(18, probe_id, streams, now_ms=wall_ms(CLOCK), slots=6)
     with running_secure_broker(tmp_path) as (bootstrap, access):
         ensure_topics(bootstrap, TOPICS, "embedded", access=access)
-        config = WorkerConfig(bootstrap=bootstrap, access=access, store=store_config, times_plan=1e9)
+        config = WorkerConfig(bootstrap=bootstrap, access=access, store=store_config, times_plan=NO_SHARES)
         with (
             worker(config, tmp_path),
             spooling(tmp_path, bootstrap, probe_id, signers[probe_id], access) as probe,

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from structlog.testing import capture_logs
 from support import wire_messages as wire
 from support.children import wait_for
 from support.plain_fold import fold_plainly
-from support.produced import produce, slots_of
-from support.spooling import spooling
+from support.produced import produce, produce_one_run, slots_of
+from support.spooling import SpooledProbe, spooling
 from support.store_proxy import store_proxy
 from support.stores import sql, windows
 from support.workers import (
@@ -35,7 +36,7 @@ from deploy.topics_admin import ensure_topics
 from probes.spool_again import Stretch, ask_again
 from schemas.clock import SystemClock, wall_ms
 from schemas.errors import UnavailableError
-from schemas.topics import HEALTH, SUMMARY, TOPICS
+from schemas.topics import DAY_MS, HEALTH, SUMMARY, TOPICS
 from streams.intake import EXIT_HOLE
 from streams.positions import HoleError
 from streams.preflight import await_offsets
@@ -45,6 +46,7 @@ from streams.worker_config import WorkerConfig
 
 pytestmark = [pytest.mark.needs_engine, pytest.mark.needs_broker, pytest.mark.timeout(240)]
 CLOCK = SystemClock()
+LATE_MS = 10 * DAY_MS
 
 
 def test_f05_a_worker_whose_messages_were_deleted_unread_does_not_start(sender: Sender, config: WorkerConfig) -> None:
@@ -64,9 +66,9 @@ def test_f05_a_hole_is_named_by_reconcile_and_refilled_from_the_spools_reserve(
 ) -> None:
     probe_id, streams = next(iter(sender.streams_of.items()))
     now_ms = wall_ms(CLOCK)
-    made = produce(13, now_ms=now_ms, slots=24, streams_of={probe_id: streams}, mesh="small")
-    batches = [batch for batch in made if batch.spool_id == made[0].spool_id]  # two runs have revisions of their own
+    batches = produce_one_run(13, probe_id, streams, now_ms=now_ms, slots=24, late_ms=LATE_MS)
     half = len(batches) // 2
+    span = {"since_ms": now_ms - 60_000, "until_ms": now_ms + 120_000}
     goes_on = msgspec.structs.replace(config, on_hole="continue")
     with spooling(tmp_path, config.bootstrap, probe_id, sender.signer_of(probe_id)) as probe:
         probe.say(batches[:half])
@@ -76,18 +78,11 @@ def test_f05_a_hole_is_named_by_reconcile_and_refilled_from_the_spools_reserve(
             asyncio.run(await_offsets(config))
         with worker(goes_on, tmp_path):
             probe.say(batches[half:])
-            told = wire.heartbeat(
-                mesh="small", probe_id=probe_id, sent_at_ms=wall_ms(CLOCK), spools=probe.spool.states()
-            )
-            sender.send(HEALTH.name, told)
-            sender.flush()
+            tell_of_its_spool(sender, probe, probe_id)
             await_fates(config, len(batches) - half + 1)
-            (hole,) = reconcile(store, since_ms=now_ms - 60_000, until_ms=wall_ms(CLOCK) + 120_000).holes
-            assert (hole.spool_id, hole.first, hole.last, hole.fate) == (probe.spool.spool_id, 0, half - 1, "missing")
-            stretch = Stretch(topic=hole.topic, run=hole.spool_id, first=hole.first, last=hole.last)
-            assert ask_again(probe.spool.path, stretch) == half
+            refill(store, probe, half, span)
             await_fates(config, len(batches) + 1)
-    account = reconcile(store, since_ms=now_ms - 60_000, until_ms=wall_ms(CLOCK) + 120_000)
+    account = reconcile(store, **span)
     assert (account.residual, account.holes, account.batches.stored) == (0, (), len(batches))
     assert windows(config.store) == fold_plainly(slots_of(probe.said))
 
@@ -97,29 +92,36 @@ def test_f12_what_a_store_lost_after_it_had_taken_it_is_named_and_refilled(
 ) -> None:
     probe_id, streams = next(iter(sender.streams_of.items()))
     now_ms = wall_ms(CLOCK)
-    made = produce(16, now_ms=now_ms, slots=12, streams_of={probe_id: streams}, mesh="small", late_ms=0)
-    batches = [batch for batch in made if batch.spool_id == made[0].spool_id]  # two runs have revisions of their own
+    batches = produce_one_run(16, probe_id, streams, now_ms=now_ms, slots=12)
     half = len(batches) // 2
     span = {"since_ms": now_ms - 60_000, "until_ms": now_ms + 120_000}
     with spooling(tmp_path, config.bootstrap, probe_id, sender.signer_of(probe_id)) as probe:
         probe.say(batches)
         wait_for("all acknowledged", lambda: probe.unsent() == 0, PATIENCE_S)
         with worker(config, tmp_path):
-            told = wire.heartbeat(
-                mesh="small", probe_id=probe_id, sent_at_ms=wall_ms(CLOCK), spools=probe.spool.states()
-            )
-            sender.send(HEALTH.name, told)
-            sender.flush()
+            tell_of_its_spool(sender, probe, probe_id)
             await_fates(config, len(batches) + 1)
             lose_parts(config, half, since_ms=min(batch.slot_start_ms for batch in batches[:half]))
-            (hole,) = reconcile(store, **span).holes
-            assert (hole.spool_id, hole.first, hole.last, hole.fate) == (probe.spool.spool_id, 0, half - 1, "missing")
-            stretch = Stretch(topic=hole.topic, run=hole.spool_id, first=hole.first, last=hole.last)
-            assert ask_again(probe.spool.path, stretch) == half
+            refill(store, probe, half, span)
             await_fates(config, len(batches) + 1)
     account = reconcile(store, **span)
     assert (account.residual, account.holes, account.batches.stored) == (0, (), len(batches))
     assert windows(config.store) == fold_plainly(slots_of(probe.said))
+
+
+def tell_of_its_spool(sender: Sender, probe: SpooledProbe, probe_id: str) -> None:
+    """Send the heartbeat that names what the probe's spool has and what was acknowledged of it."""
+    states = probe.spool.states()
+    sender.send(HEALTH.name, wire.heartbeat(mesh="small", probe_id=probe_id, sent_at_ms=wall_ms(CLOCK), spools=states))
+    sender.flush()
+
+
+def refill(store: Store, probe: SpooledProbe, count: int, span: Mapping[str, int]) -> None:
+    """Have the first `count` messages, which reconcile must name as one hole, sent again out of the reserve."""
+    (hole,) = reconcile(store, **span).holes
+    assert (hole.spool_id, hole.first, hole.last, hole.fate) == (probe.spool.spool_id, 0, count - 1, "missing")
+    stretch = Stretch(topic=hole.topic, run=hole.spool_id, first=hole.first, last=hole.last)
+    assert ask_again(probe.spool.path, stretch) == count
 
 
 def lose_parts(config: WorkerConfig, before_seq: int, *, since_ms: int) -> None:

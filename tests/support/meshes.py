@@ -100,3 +100,11 @@ def mesh_of(text: str) -> Mesh:
 def probe_line(name: str, endpoints: str = "", keys: str = "") -> str:
     """Return a `[[probe]]` table."""
     return f'\n[[probe]]\nid = "{name}"\nendpoints = [{endpoints}]\nkeys = [{keys}]\n'
+
+
+def streams_of(mesh: Mesh) -> dict[str, tuple[int, ...]]:
+    """Return the streams that each probe measures."""
+    streams: dict[str, list[int]] = {}
+    for stream in mesh.streams:
+        streams.setdefault(stream.probe_id, []).append(stream.id)
+    return {probe_id: tuple(ids) for probe_id, ids in streams.items()}

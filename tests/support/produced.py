@@ -16,6 +16,7 @@ from streams.fold import SLOT_COLUMNS
 from streams.messages import RawMessage
 
 STREAMS_OF = {wire.PROBE: wire.STREAMS, wire.OTHER_PROBE: wire.OTHER_STREAMS}
+NO_SHARES = 1e9  # times its plan: an hour of a probe is sent in seconds here, which is no flood
 FIGURES = ("n", "min_us", "max_us", "sum_us", "ipdv_pairs", "ipdv_abs_sum_us")
 
 
@@ -48,6 +49,14 @@ def produce(
                     fields |= {"mesh": mesh}
                     batches.append(draft(chance, streams, slot_start_ms=slot_ms, **fields))
     return batches
+
+
+def produce_one_run(
+    seed: int, probe_id: str, streams: Sequence[int], *, now_ms: int, slots: int, late_ms: int = 0
+) -> list[SummaryBatch]:
+    """Return what one run of an agent of the small mesh produces: two runs have revisions of their own."""
+    made = produce(seed, now_ms=now_ms, slots=slots, streams_of={probe_id: streams}, mesh="small", late_ms=late_ms)
+    return [batch for batch in made if batch.spool_id == made[0].spool_id]
 
 
 def messages_of(batches: Sequence[SummaryBatch], *, received_ms: int) -> list[RawMessage]:

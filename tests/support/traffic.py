@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 from support import wire_messages as wire
+from support.meshes import streams_of
 from support.produced import draft
 
 from schemas.clock import floor_ms
@@ -67,7 +68,7 @@ class Fleet:
         self.signers = {name: Signer(f"k{n}", (n + 1).to_bytes(32, "big")) for n, name in enumerate(names)}
         public = {name: [(by.key_id, by.public.hex())] for name, by in self.signers.items()}
         self.before, self.after = (with_probe_keys(mesh, public) for mesh in (self.before, self.after))
-        self._streams = [_streams_of(mesh) for mesh in (self.before, self.after)]
+        self._streams = [streams_of(mesh) for mesh in (self.before, self.after)]
 
     @property
     def probes(self) -> list[str]:
@@ -233,13 +234,6 @@ class ProducedReader(NamedTuple):
                 if line.topic == SUMMARY.name:
                     found.append(decode(line.value.encode(), SummaryBatch))
         return found
-
-
-def _streams_of(mesh: Mesh) -> dict[str, tuple[int, ...]]:
-    streams: dict[str, list[int]] = {}
-    for stream in mesh.streams:
-        streams.setdefault(stream.probe_id, []).append(stream.id)
-    return {probe_id: tuple(ids) for probe_id, ids in streams.items()}
 
 
 def _mesh(probes: int, peers: int, *, moved: bool) -> Mesh:

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 from support.broker import START_S, require_broker_tools
 from support.children import wait_for
-from support.meshes import SMALL
+from support.meshes import SMALL, streams_of
+from support.produced import NO_SHARES
 from support.stores import sql
 
 from deploy.topics_admin import ensure_topics
@@ -29,7 +30,6 @@ from streams.worker_config import WorkerConfig
 
 MAIN = Path(__file__).with_name("worker_main.py")
 SESSION_TIMEOUT_S = 6.0
-NO_SHARES = 1e9  # an hour is sent in a second here
 PATIENCE_S = 60.0  # two busy cores
 
 
@@ -75,11 +75,8 @@ class Sender:
         return self._signers[probe_id]
 
     @property
-    def streams_of(self) -> dict[str, list[int]]:
-        streams: dict[str, list[int]] = {}
-        for stream in self.mesh.streams:
-            streams.setdefault(stream.probe_id, []).append(stream.id)
-        return streams
+    def streams_of(self) -> Mapping[str, Sequence[int]]:
+        return streams_of(self.mesh)
 
 
 def enrolled(store: Store) -> tuple[Mesh, dict[str, Signer]]:

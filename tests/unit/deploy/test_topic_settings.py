@@ -1,9 +1,15 @@
 """What a topic must have, and how the refusal reads; the broker itself is asked in the functional tests."""
 
-import pytest
+from collections.abc import Sequence
+from typing import Any
 
+import pytest
+from kafka.errors import UnknownTopicOrPartitionError
+
+from deploy import topics_admin
 from deploy.topics_admin import Difference, Profile, differences, ensure_topics, refusal, wanted_settings
-from schemas.errors import ConfigError
+from schemas.clock import ManualClock
+from schemas.errors import ConfigError, UnavailableError
 from schemas.topics import SUMMARY, TOPICS
 
 
@@ -43,6 +49,38 @@ def test_the_refusal_names_topic_setting_found_wanted_and_remedy() -> None:
 def test_the_admin_refuses_plain_text_to_another_machine_before_it_speaks() -> None:
     with pytest.raises(ConfigError, match="allow_plaintext"):
         ensure_topics("192.0.2.1:9092", TOPICS, "production", deadline_s=0.1)
+
+
+class SlowBroker:
+    """An admin client of a broker that hears of a topic only after so many questions."""
+
+    def __init__(self, deaf: int, error: type[Exception] | None = None) -> None:
+        self.deaf = deaf
+        self.error = error
+
+    def describe_configs(self, resources: Sequence[object], config_filter: object) -> Any:  # noqa: ANN401, ARG002 - as the client's
+        return {"topic": {"t": {"retention.ms": {"value": "5"}}}}
+
+    def describe_topics(self, names: list[str]) -> list[dict[str, Any]]:
+        self.deaf -= 1
+        if self.deaf >= 0 and self.error is not None:
+            raise self.error
+        return [
+            {"name": name, "partitions": [] if self.deaf >= 0 else [{"replica_nodes": [1, 2, 3]}]} for name in names
+        ]
+
+
+@pytest.mark.parametrize("error", [None, UnknownTopicOrPartitionError])
+def test_a_topic_is_asked_for_until_the_broker_that_is_asked_knows_it(error: type[Exception] | None) -> None:
+    found = topics_admin._await_known(SlowBroker(3, error), ["t"], 5.0, ManualClock())
+    assert found == {"t": {"partitions": "1", "replication.factor": "3", "retention.ms": "5"}}
+
+
+def test_a_broker_that_never_hears_of_a_topic_is_not_waited_for_for_ever() -> None:
+    clock = ManualClock()
+    with pytest.raises(UnavailableError, match="waited 5 s for a broker to know the topics t"):
+        topics_admin._await_known(SlowBroker(10_000), ["t"], 5.0, clock)
+    assert 5e9 < clock.mono_ns() < 6e9
 
 
 @pytest.mark.parametrize(

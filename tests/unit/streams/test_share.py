@@ -31,7 +31,7 @@ def test_small_messages_are_a_flood_too() -> None:
 
 
 @given(st.permutations([slot for slot in range(15) for _ in range(3)]))
-def test_an_hour_that_is_read_at_once_and_in_any_order_is_no_flood(slots: list[int]) -> None:
+def test_what_waited_and_is_read_at_once_and_in_any_order_is_no_flood(slots: list[int]) -> None:
     shares = Shares(MOST)
     assert all(brings(shares, 1, received_ms=slot * WINDOW_MS + 7) for slot in slots)
 
